@@ -1,0 +1,45 @@
+"""Isthmus: several kinds of measurement on the same samples, one tested embedding.
+
+The public face: names only. Everything is imported on first use, so that `import isthmus` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "read": "isthmus.data.read",
+    "write": "isthmus.data.write",
+    "split": "isthmus.data.split",
+    "folds": "isthmus.data.split",
+    "simulate": "isthmus.data.simulate",
+    "fit": "isthmus.fitted",
+    "load": "isthmus.fitted",
+    "Fitted": "isthmus.fitted",
+    "Training": "isthmus.training.settings",
+    "evaluate": None,
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        home = _HOME[name]
+        return (
+            importlib.import_module(f"isthmus.{name}") if home is None else getattr(importlib.import_module(home), name)
+        )
+    from isthmus import registry
+
+    if name in (public := registry.public_names()):
+        return registry.config_of(public[name])
+    raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from isthmus import registry
+
+    return sorted([*__all__, *registry.public_names()])

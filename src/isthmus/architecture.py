@@ -1,0 +1,57 @@
+"""The interface between a model and the engine."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from isthmus.config import Config
+from isthmus.types import Batch, Loss, Output, Spec
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training, `share` of all epochs long, in which the players take a step in turn."""
+
+    name: str
+    share: float = 1.0
+    players: tuple[str, ...] = ("model",)
+
+
+class Architecture(nn.Module):
+    """What an architecture has to say for itself; the engine, `Fitted` and the heads do the rest.
+
+    A subclass lives in one file of `architectures/`, named as users write it in a recipe, together with its config
+    class. It sees a `Spec` and batches: never a file, a DataFrame or the training settings.
+    """
+
+    phases: ClassVar[tuple[Phase, ...]] = (Phase("fit"),)
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Output:
+        """One pass: sampled in training mode, deterministic in evaluation mode."""
+
+    @abstractmethod
+    def loss(self, output: Output, batch: Batch, player: str, progress: float) -> Loss:
+        """The terms a player minimises; `progress` runs from 0 to 1 over the phase (annealing reads it)."""
+
+    @abstractmethod
+    def encode(self, batch: Batch, source: str | None = None) -> Float[Tensor, "n d"]:
+        """Posterior means, from every observed modality or from `source` alone."""
+
+    @abstractmethod
+    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
+        """The likelihood's mean per modality, columns in the order of the spec."""
+
+    def parameters_of(self, player: str) -> Iterable[nn.Parameter]:
+        """What a player's optimiser may move."""
+        return self.parameters()

@@ -1,0 +1,134 @@
+"""Typed settings. A key is declared once, beside the code that reads it.
+
+The class that declares a key is at the same time the Python argument, the YAML schema, the commented recipe that
+`isthmus init` prints, the tuning space and the table in the docs. This module imports no torch, so that a recipe can
+be checked before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from isthmus.errors import RecipeError, nearest
+
+__all__ = ["Annealing", "Config", "Network", "Tune", "Variational", "validate"]
+
+Norm = Literal["layer", "batch", "none"]
+Annealing = Literal[
+    "constant",
+    "logistic_early",
+    "logistic_mid",
+    "logistic_late",
+    "linear_three_phase",
+    "logistic_three_phase",
+    "five_phase",
+    "cyclical",
+]
+
+C = TypeVar("C", bound="Config")
+
+
+@dataclass(frozen=True)
+class Tune:
+    """The range in which `isthmus tune` looks for a value: `low..high`, or one of `choices`."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+
+class Config(BaseModel):
+    """Frozen and closed: an unknown key is an error, a set key never moves, no number is infinite."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+    def __init__(self, **keys: Any) -> None:
+        try:
+            super().__init__(**keys)
+        except ValidationError as error:
+            raise complaint(error, type(self), where=type(self).__name__) from None
+
+    @classmethod
+    def tunable(cls) -> dict[str, Tune]:
+        """Keys that declare a tuning range."""
+        ranges = {k: [t for t in f.metadata if isinstance(t, Tune)] for k, f in cls.model_fields.items()}
+        return {k: found[0] for k, found in ranges.items() if found}
+
+
+class Network(Config):
+    """What every architecture has."""
+
+    latent: Annotated[int, Field(ge=1), Tune(2, 64, log=True)] = 8
+    """Number of latent dimensions."""
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Widths of the hidden layers of the encoder; the decoder mirrors them. None: a quarter each time, two layers."""
+    cap: Annotated[int, Field(ge=1)] | None = 1024
+    """Largest width of a hidden layer when `hidden` is None; None lifts the bound."""
+    dropout: Annotated[float, Field(ge=0, lt=1), Tune(0.0, 0.5)] = 0.1
+    """Share of hidden units dropped in training."""
+    norm: Annotated[Norm, Tune(choices=("layer", "batch", "none"))] = "layer"
+    """Normalisation within a block."""
+
+
+class Variational(Network):
+    """What every variational architecture has besides."""
+
+    beta: Annotated[float, Field(ge=0), Tune(0.01, 10.0, log=True)] = 1.0
+    """Weight of the divergence from the prior, in nats summed over latent dimensions."""
+    annealing: Annotated[Annealing, Tune(choices=get_args(Annealing))] = "logistic_early"
+    """How the weight of the divergence rises to `beta` in the course of training."""
+
+
+def validate(schema: type[C], keys: Mapping[str, Any], *, where: str) -> C:
+    """Build `schema` from `keys`; a wrong key or value raises `RecipeError` that names its path below `where`."""
+    if not isinstance(keys, Mapping):
+        raise RecipeError("is not a mapping of keys", where=where or "recipe", met=keys, wanted="keys and values")
+    try:
+        return schema.model_validate(dict(keys))
+    except ValidationError as error:
+        raise complaint(error, schema, where=where) from None
+
+
+def complaint(error: ValidationError, schema: type[BaseModel], *, where: str) -> RecipeError:
+    """The first of pydantic's complaints as one of ours, with its path and the nearest known key."""
+    found = error.errors(include_url=False)
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+    path = [str(p) for p in first["loc"]]
+    place = ".".join([where, *path] if where else path) or "recipe"
+    more = f"{len(found) - 1} more like it" if len(found) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = sorted(_schema_at(schema, path[:-1]).model_fields)
+        guess = nearest(path[-1], known)
+        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known)}"
+        return RecipeError("unknown key", where=place, hint=hint)
+    if isinstance(raised := first.get("ctx", {}).get("error"), RecipeError):
+        return raised
+    if first["type"] == "missing":
+        return RecipeError("is missing", where=place, wanted="a value", hint=more)
+    return RecipeError(_lower(first["msg"]), where=place, met=first["input"], hint=more)
+
+
+def _schema_at(schema: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    """The settings class that a path of keys ends in, as far as it can be followed."""
+    for part in path:
+        field = schema.model_fields.get(part)
+        inner = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        schema = next((i for i in inner if isinstance(i, type) and issubclass(i, BaseModel)), schema)
+    return schema
+
+
+def _lower(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def copy_with(config: C, **keys: Any) -> C:
+    """The same settings with some keys changed, validated again."""
+    return type(config)(**{**{k: getattr(config, k) for k in type(config).model_fields}, **keys})

@@ -1,0 +1,161 @@
+"""The nouns every other file speaks in. Imports torch and jaxtyping only.
+
+One letter per dimension, in every annotation of the package:
+    n  samples in the batch          f  features of one modality
+    d  latent dimensions             k  classes of a label
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Kind = Literal["table", "image", "bag"]
+Likelihood = Literal["gaussian", "bernoulli", "poisson", "nb", "zinb"]
+COUNTS: tuple[Likelihood, ...] = ("poisson", "nb", "zinb")
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What a model knows of one modality.
+
+    `shape` is `(f,)` for a table. `library` is the median total count of a training sample; count likelihoods use it
+    where a sample has no count of its own.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind = "table"
+    likelihood: Likelihood = "gaussian"
+    library: float = 1.0
+
+    @property
+    def width(self) -> int:
+        return self.shape[0]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All a model knows of the data: shapes, never values."""
+
+    modalities: tuple[Modality, ...]
+    targets: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    n_train: int = 0
+
+    def __iter__(self) -> Iterator[Modality]:
+        return iter(self.modalities)
+
+    def __len__(self) -> int:
+        return len(self.modalities)
+
+    def __getitem__(self, name: str) -> Modality:
+        return next(m for m in self.modalities if m.name == name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(m.name for m in self.modalities)
+
+    @property
+    def width(self) -> int:
+        """Features of all modalities together."""
+        return sum(m.width for m in self.modalities)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples.
+
+    `observed[m]` is False for an absent modality (whole row) and for a missing entry; what is not observed stands as
+    0 in `x[m]` and never reaches a loss. A mask of width 1 speaks for the whole row.
+    """
+
+    x: dict[str, Float[Tensor, "n ..."]]
+    observed: dict[str, Bool[Tensor, "n _"]]
+    index: Int[Tensor, " n"]
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    covariates: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+
+        def moved(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {k: v.to(device, non_blocking=True) for k, v in group.items()}
+
+        return Batch(
+            moved(self.x), moved(self.observed), self.index.to(device), moved(self.targets), moved(self.covariates)
+        )
+
+    def only(self, names: tuple[str, ...]) -> Batch:
+        """The batch with every other modality marked as absent."""
+        observed = {m: o if m in names else torch.zeros_like(o) for m, o in self.observed.items()}
+        x = {m: v if m in names else torch.zeros_like(v) for m, v in self.x.items()}
+        return replace(self, x=x, observed=observed)
+
+    def present(self, name: str) -> Bool[Tensor, " n"]:
+        """Which samples have any observed entry of a modality."""
+        return self.observed[name].any(dim=1)
+
+
+class Distribution(Protocol):
+    """What a decoder says of one modality: a mean, and how unlikely each entry of `x` is."""
+
+    @property
+    def mean(self) -> Float[Tensor, "n f"]: ...
+
+    def nll(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]: ...
+
+
+class Posterior(Protocol):
+    """A distribution over latent dimensions."""
+
+    mean: Float[Tensor, "n d"]
+    logvar: Float[Tensor, "n d"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One forward pass; every loss, head and penalty reads it."""
+
+    z: Float[Tensor, "n d"]
+    x_hat: dict[str, Distribution]
+    posteriors: dict[str, Posterior] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Named terms, and the weights under which they are summed."""
+
+    terms: dict[str, Float[Tensor, ""]]
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """The weighted sum; a term without a weight counts once."""
+        return torch.stack([self.weights.get(k, 1.0) * v for k, v in self.terms.items()]).sum()
+
+    def under(self, prefix: str) -> Loss:
+        """The same loss with every term renamed `prefix/term`."""
+        return Loss(
+            {f"{prefix}/{k}": v for k, v in self.terms.items()}, {f"{prefix}/{k}": w for k, w in self.weights.items()}
+        )
+
+    def __or__(self, other: Loss) -> Loss:
+        return Loss(self.terms | other.terms, self.weights | other.weights)
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as JSON-able dictionaries and lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
