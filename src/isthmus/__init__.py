@@ -29,17 +29,14 @@ __all__ = ["__version__", *_HOME]
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         home = _HOME[name]
-        return (
-            importlib.import_module(f"isthmus.{name}") if home is None else getattr(importlib.import_module(home), name)
-        )
-    from isthmus import registry
-
-    if name in (public := registry.public_names()):
-        return registry.config_of(public[name])
+        module = importlib.import_module(home or f"isthmus.{name}")
+        return getattr(module, name) if home else module
+    if not name.startswith("_") and name[0].isupper():
+        registry = importlib.import_module("isthmus.registry")
+        if name in (public := registry.public_names()):
+            return registry.config_of(public[name])
     raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    from isthmus import registry
-
-    return sorted([*__all__, *registry.public_names()])
+    return sorted([*__all__, *importlib.import_module("isthmus.registry").public_names()])

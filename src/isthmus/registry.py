@@ -71,7 +71,7 @@ def get(name: str) -> type[Architecture]:
     """
     from isthmus.architecture import Architecture
 
-    return _only(module_of(name), Architecture)
+    return _only(module_of(name), Architecture)  # type: ignore[type-abstract]
 
 
 def config_of(name: str) -> type[Config]:

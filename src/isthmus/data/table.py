@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-Array = np.ndarray | sp.csr_matrix
+Array: TypeAlias = np.ndarray | sp.csr_matrix
 """Dense with NaN for missing, or CSR (a stored NaN is missing, an absent entry is zero); float32 or float64."""
 
 
