@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isthmus.errors import RecipeError, nearest
 
-__all__ = ["Annealing", "Config", "Network", "Tune", "Variational", "validate"]
+__all__ = ["Annealing", "Config", "Joint", "Network", "Tune", "Variational", "validate"]
 
 Norm = Literal["layer", "batch", "none"]
 Annealing = Literal[
@@ -75,6 +75,15 @@ class Network(Config):
     """Share of hidden units dropped in training."""
     norm: Annotated[Norm, Tune(choices=("layer", "batch", "none"))] = "layer"
     """Normalisation within a block."""
+
+
+class Joint(Network):
+    """What architectures have that encode all modalities into one embedding."""
+
+    join: Annotated[Literal["direct", "after"], Tune(choices=("direct", "after"))] = "direct"
+    """`direct`: one network over the concatenated modalities; `after`: one encoder a modality, then joined."""
+    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """Weight of each modality's reconstruction. None: equal contribution, p_total / (M p_m)."""
 
 
 class Variational(Network):

@@ -26,7 +26,7 @@ class Table:
     present: np.ndarray
 
     def __len__(self) -> int:
-        return self.x.shape[0]
+        return int(self.x.shape[0])
 
     def take(self, rows: np.ndarray) -> Table:
         """Some rows, by position."""

@@ -1,0 +1,79 @@
+"""Encoder and decoder over several tabular modalities at once."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from isthmus.config import Joint
+from isthmus.nn.likelihoods import LikelihoodHead, encoder_input, library_size
+from isthmus.nn.mlp import funnel, mlp
+from isthmus.types import Batch, Distribution, Spec
+
+
+def hidden_widths(config: Joint, width: int) -> tuple[int, ...]:
+    """The config's own widths, or the funnel for so many features."""
+    return config.hidden if config.hidden is not None else funnel(width, config.latent, cap=config.cap)
+
+
+class JointEncoder(nn.Module):
+    """All modalities to one hidden layer of `width_out` units.
+
+    `direct`: one network over the concatenated features. `after`: a network a modality, whose hidden layers, zero
+    where the modality is absent, are joined by one more block.
+    """
+
+    def __init__(self, config: Joint, spec: Spec) -> None:
+        super().__init__()
+        self.spec, self.parts = spec, nn.ModuleList()
+        blocks = partial(mlp, norm=config.norm, dropout=config.dropout)
+        if config.join == "direct":
+            widths = (spec.width, *hidden_widths(config, spec.width))
+        else:
+            each = [(m.width, *hidden_widths(config, m.width)) for m in spec]
+            self.parts.extend(blocks(w) for w in each)
+            last = [w[-1] for w in each]
+            widths = (sum(last), max(*last, config.latent))
+        self.trunk, self.width_out = blocks(widths), widths[-1]
+
+    def forward(self, batch: Batch) -> Float[Tensor, "n h"]:
+        inputs = [encoder_input(batch, m) for m in self.spec]
+        if self.parts:
+            present = [batch.present(m.name).unsqueeze(1) for m in self.spec]
+            inputs = [part(x) * here for part, x, here in zip(self.parts, inputs, present, strict=True)]
+        out: Tensor = self.trunk(inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1))
+        return out
+
+
+class JointDecoder(nn.Module):
+    """Latent dimensions to a distribution per modality; the mirror of `JointEncoder`."""
+
+    def __init__(self, config: Joint, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
+        blocks = partial(mlp, norm=config.norm, dropout=config.dropout)
+        own = config.join == "after"
+        shared = () if own else tuple(reversed(hidden_widths(config, spec.width)))
+        self.trunk = blocks((config.latent, *shared))
+        each = [tuple(reversed(hidden_widths(config, m.width))) if own else () for m in spec]
+        start = shared[-1] if shared else config.latent
+        self.parts = nn.ModuleList(blocks((start, *widths)) for widths in each)
+        self.heads = nn.ModuleList(LikelihoodHead(w[-1] if w else start, m) for w, m in zip(each, spec, strict=True))
+
+    def forward(self, z: Float[Tensor, "n d"], batch: Batch | None = None) -> dict[str, Distribution]:
+        """Distributions per modality; counts take their library size from `batch`, else the typical one."""
+        h = self.trunk(z)
+        return {
+            m.name: head(part(h), None if batch is None else library_size(batch, m))
+            for m, part, head in zip(self.spec, self.parts, self.heads, strict=True)
+        }
+
+
+def reconstruction_weights(config: Joint, spec: Spec) -> dict[str, float]:
+    """Equal contribution of every modality, p_total / (M p_m), or what the config says."""
+    if config.weights is not None:
+        return {m.name: config.weights.get(m.name, 1.0) for m in spec}
+    return {m.name: spec.width / (len(spec) * m.width) for m in spec}

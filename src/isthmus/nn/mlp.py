@@ -1,0 +1,41 @@
+"""Fully connected blocks: linear, norm, activation, dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from isthmus.config import Norm
+
+SHRINK = 4
+LAYERS = 2
+
+
+def funnel(width: int, latent: int, *, cap: int | None = 1024, layers: int = LAYERS) -> tuple[int, ...]:
+    """Hidden widths h_i = max(floor(h_{i-1} / 4), d), none above `cap`."""
+    widths: list[int] = []
+    last = width
+    for _ in range(layers):
+        last = max(last // SHRINK, latent)
+        widths.append(last if cap is None else min(last, max(cap, latent)))
+    return tuple(widths)
+
+
+def block(width_in: int, width_out: int, *, norm: Norm, dropout: float) -> list[nn.Module]:
+    """Linear, norm, ReLU, dropout; a norm or dropout that does nothing is left out."""
+    parts: list[nn.Module] = [nn.Linear(width_in, width_out)]
+    if norm == "layer":
+        parts.append(nn.LayerNorm(width_out))
+    elif norm == "batch":
+        parts.append(nn.BatchNorm1d(width_out))
+    parts.append(nn.ReLU())
+    if dropout:
+        parts.append(nn.Dropout(dropout))
+    return parts
+
+
+def mlp(widths: Sequence[int], *, norm: Norm, dropout: float) -> nn.Sequential:
+    """Blocks from each width to the next; with one width, the identity."""
+    return nn.Sequential(*[part for a, b in pairwise(widths) for part in block(a, b, norm=norm, dropout=dropout)])
