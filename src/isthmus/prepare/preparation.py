@@ -1,0 +1,128 @@
+"""A pipeline per modality: fitted on train, replayed on any sample, saved as tensors and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import mudata as md
+import numpy as np
+import scipy.sparse as sp
+
+from isthmus.data.table import aligned
+from isthmus.errors import DataError, ModelError, RecipeError, listed, nearest
+from isthmus.prepare.pipeline import Pipeline
+from isthmus.prepare.prepared import Prepared
+from isthmus.prepare.step import Entry, Step, describe, parse_steps
+
+__all__ = ["Pipeline", "Preparation", "Prepared"]
+
+DEFAULT: tuple[Entry, ...] = ("standardise",)
+"""What a modality gets for which a recipe names no steps."""
+
+
+class Preparation:
+    """A pipeline per modality.
+
+    Parameters
+    ----------
+    pipelines
+        Modality to pipeline.
+    """
+
+    def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
+        self.pipelines = dict(pipelines)
+
+    def __getitem__(self, modality: str) -> Pipeline:
+        return self.pipelines[modality]
+
+    @classmethod
+    def parse(
+        cls,
+        prepare: Mapping[str, Sequence[Entry | Step] | None] | None,
+        modalities: Sequence[str],
+        *,
+        defaults: Mapping[str, Sequence[Entry | Step]] | None = None,
+    ) -> Self:
+        """Pipelines from the key `prepare` of a recipe.
+
+        Parameters
+        ----------
+        prepare
+            Modality to list of steps.
+        modalities
+            The names there are.
+        defaults
+            Steps of a modality that `prepare` does not name; `[standardise]` where this does not name it either.
+
+        Raises
+        ------
+        RecipeError
+            An unknown modality, step or option.
+        """
+        given, defaults = dict(prepare or {}), dict(defaults or {})
+        for name in given:
+            if name not in modalities:
+                guess = nearest(name, modalities)
+                hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(modalities)}"
+                raise RecipeError("no such modality", where=f"prepare.{name}", hint=hint)
+        made = {}
+        for name in modalities:
+            entries = given[name] if name in given else defaults.get(name, DEFAULT)
+            made[name] = Pipeline(parse_steps(entries, where=f"prepare.{name}"))
+        return cls(made)
+
+    def fit(self, mdata: md.MuData) -> Self:
+        """Learn from training samples."""
+        for name, pipeline in self.pipelines.items():
+            if name not in mdata.mod:
+                raise DataError("no such modality", where=name, met=listed(mdata.mod))
+            pipeline.fit(aligned(mdata.mod[name], mdata.obs_names), name, ids=mdata.obs_names)
+        return self
+
+    def transform(self, mdata: md.MuData) -> dict[str, Prepared]:
+        """Any samples, in the order of `mdata.obs_names`; a modality that `mdata` lacks is absent everywhere."""
+        made = {}
+        for name, pipeline in self.pipelines.items():
+            if name in mdata.mod:
+                made[name] = pipeline.transform(aligned(mdata.mod[name], mdata.obs_names), ids=mdata.obs_names)
+            else:
+                shape = (mdata.n_obs, len(pipeline.features_out_))
+                absent = np.zeros(mdata.n_obs, dtype=bool)
+                made[name] = Prepared(sp.csr_matrix(shape, dtype=np.float32), pipeline.features_out_, absent)
+        return made
+
+    def inverse(self, name: str, x: np.ndarray) -> np.ndarray:
+        """Prepared values of a modality in original units: see `Pipeline.inverse`."""
+        return self.pipelines[name].inverse(x)
+
+    def describe(self) -> dict[str, list[str | dict[str, Any]]]:
+        """The key `prepare` of a resolved recipe."""
+        return {name: [describe(s) for s in p.steps] for name, p in self.pipelines.items()}
+
+    def report(self) -> list[dict[str, Any]]:
+        """Per modality and step: numbers of features before and after, and a message."""
+        return [{"modality": name, **entry} for name, p in self.pipelines.items() for entry in p.report_]
+
+    def save_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Tensors (for safetensors) and a JSON-able description of everything learnt."""
+        states = {name: p.get_state() for name, p in self.pipelines.items()}
+        tensors = {f"{name}/{k}": v for name, (arrays, _) in states.items() for k, v in arrays.items()}
+        return tensors, {"pipelines": {name: meta for name, (_, meta) in states.items()}}
+
+    @classmethod
+    def load_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Self:
+        """The fitted preparation that `save_state` described.
+
+        Raises
+        ------
+        ModelError
+            Something is missing from it.
+        """
+        if "pipelines" not in meta:
+            raise ModelError("the saved preparation is damaged", where="prepare", wanted="a key 'pipelines'")
+        made = {}
+        for name, saved in meta["pipelines"].items():
+            mine = {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+            made[name] = Pipeline.from_state(mine, saved)
+        return cls(made)
