@@ -16,7 +16,7 @@ _HOME = {
     "split": "isthmus.data.split",
     "folds": "isthmus.data.split",
     "simulate": "isthmus.data.simulate",
-    "fit": "isthmus.fitted",
+    "fit": "isthmus.fitting",
     "load": "isthmus.fitted",
     "Fitted": "isthmus.fitted",
     "Training": "isthmus.training.settings",

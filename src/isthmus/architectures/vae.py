@@ -12,7 +12,7 @@ mu, for every sample, in evaluation mode.
 Kingma & Welling, Auto-encoding variational Bayes, ICLR 2014, arXiv:1312.6114. Higgins et al., beta-VAE, ICLR 2017.
 Zhao, Song & Ermon, InfoVAE, AAAI 2019, arXiv:1706.02262 (MMD).
 
-Departures: modalities are weighted to contribute alike (w_m = p_total / (M p_m)); Gaussian reconstruction is the squared
+Departures: modalities are weighted to contribute alike, w_m = p_total / (M p_m); Gaussian reconstruction is the squared
 error, that is a decoder variance of 1/2; neither mu nor logvar is rectified or floored (AUTOENCODIX clamps both).
 """
 

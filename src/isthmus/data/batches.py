@@ -1,0 +1,85 @@
+"""A prepared cohort in memory, batched by index: no DataLoader, no worker processes, no copy but the batch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from isthmus.data.table import Array
+from isthmus.types import Batch, Spec
+
+
+class Rows(Protocol):
+    """One prepared modality: dense `x`, or CSR of which `rows` makes some dense; NaN where missing."""
+
+    x: Array
+    present: np.ndarray
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        """So many samples, dense, in float32."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All samples of a cohort, ready to be cut into batches.
+
+    `x[m]` and `observed[m]` hold dense modalities; `sparse[m]` those that become dense a batch at a time.
+    """
+
+    n: int
+    x: dict[str, Float[Tensor, "n f"]]
+    observed: dict[str, Bool[Tensor, "n _"]]
+    sparse: dict[str, Rows] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.n
+
+    def batch(self, index: Int[Tensor, " n"]) -> Batch:
+        """The samples at these positions."""
+        x = {m: v.index_select(0, index) for m, v in self.x.items()}
+        observed = {m: v.index_select(0, index) for m, v in self.observed.items()}
+        for m, source in self.sparse.items():
+            x[m], observed[m] = _tensors(source.rows(index.cpu().numpy()), source.present[index.cpu().numpy()])
+        names = self.names or tuple(x)
+        return Batch({m: x[m] for m in names}, {m: observed[m] for m in names}, index)
+
+    def batches(self, size: int = 1024) -> Iterator[Batch]:
+        """Every sample once, in order."""
+        device = next((v.device for v in self.x.values()), torch.device("cpu"))
+        for index in torch.arange(self.n, device=device).split(size):
+            yield self.batch(index)
+
+    def to(self, device: torch.device | str) -> Samples:
+        """The same samples on another device (CSR stays where it is; its batches move)."""
+        x = {m: v.to(device) for m, v in self.x.items()}
+        return Samples(self.n, x, {m: v.to(device) for m, v in self.observed.items()}, self.sparse, self.names)
+
+
+def samples(prepared: Mapping[str, Rows], spec: Spec) -> Samples:
+    """Prepared modalities in the order of a spec, as `Samples`."""
+    x, observed, sparse = {}, {}, {}
+    for m in spec.names:
+        one = prepared[m]
+        if isinstance(one.x, np.ndarray):
+            x[m], observed[m] = _tensors(one.x, one.present)
+        else:
+            sparse[m] = one
+    return Samples(len(prepared[spec.names[0]].present), x, observed, sparse, spec.names)
+
+
+def _tensors(values: np.ndarray, present: np.ndarray) -> tuple[Float[Tensor, "n f"], Bool[Tensor, "n _"]]:
+    """Values with 0 for missing, and the mask: of one column where no present sample lacks an entry."""
+    missing = np.isnan(values)
+    here = torch.from_numpy(np.ascontiguousarray(present, dtype=bool)).unsqueeze(1)
+    if not missing.any():
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)), here
+    x = torch.from_numpy(np.where(missing, np.float32(0), values).astype(np.float32, copy=False))
+    gaps = missing[present]
+    return x, here if not gaps.any() else torch.from_numpy(~missing)

@@ -1,0 +1,371 @@
+"""What `fit` returns: embed, reconstruct, translate, impute, sample, traverse, save; and `load`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import anndata as ad
+import mudata as md
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from isthmus import registry, store
+from isthmus.architecture import Architecture
+from isthmus.config import Config, Variational, validate
+from isthmus.data.batches import Samples, samples
+from isthmus.data.table import Array, aligned
+from isthmus.errors import DataError, ModelError, RecipeError, nearest
+from isthmus.prepare.preparation import Preparation
+from isthmus.types import COUNTS, Batch, Modality, Spec, plain
+
+log = logging.getLogger("isthmus.fitted")
+Data: TypeAlias = md.MuData | ad.AnnData | Mapping[str, Any]
+EMBED_BATCH = 1024
+
+
+@dataclass(eq=False)
+class Fitted:
+    """A trained model with everything needed to apply it to samples it has never seen.
+
+    Attributes
+    ----------
+    module
+        The torch module, in evaluation mode, on the CPU.
+    preparation
+        The fitted preparation of every modality.
+    recipe
+        Resolved settings: `model`, `prepare`, `likelihood`, `training`.
+    history
+        A row per epoch: every loss term in training and validation.
+    moments
+        Mean and covariance of the training embedding (`mean`: d, `covariance`: d x d), and the half-widths of 90 %
+        intervals (`entry/<m>`, `modality/<m>`: f each).
+    """
+
+    module: Architecture
+    preparation: Preparation
+    recipe: dict[str, Any]
+    history: pd.DataFrame
+    moments: dict[str, Tensor]
+
+    @property
+    def spec(self) -> Spec:
+        """What the model knows of the data."""
+        return self.module.spec
+
+    @property
+    def latent(self) -> int:
+        """Number of latent dimensions."""
+        return len(self.moments["mean"])
+
+    def features(self, modality: str) -> pd.Index:
+        """The features of a modality that `reconstruct` and its kin give, in their order."""
+        return self.preparation[modality].features_inverse_
+
+    @torch.no_grad()
+    def embed(self, mdata: Data, source: str | None = None) -> ad.AnnData:
+        """Posterior means.
+
+        Parameters
+        ----------
+        mdata
+            Any samples: modalities may be missing, features reordered or absent (both are reported).
+        source
+            Encode this modality alone.
+
+        Returns
+        -------
+        AnnData
+            n x d, obs carried over; `layers["sd"]` for a variational model. A sample of which nothing is observed has
+            a row of NaN.
+
+        Raises
+        ------
+        DataError
+            No feature in common with training.
+        RecipeError
+            The model has no modality `source`.
+        """
+        mdata = self._cohort(mdata)
+        only = None if source is None else (self._known(source),)
+        means, sds, seen = [], [], []
+        for batch in self._batches(mdata):
+            kept = batch if only is None else batch.only(only)
+            output = self.module(kept)
+            means.append(self.module.encode(batch, source))
+            if "z" in output.posteriors:
+                sds.append((0.5 * output.posteriors["z"].logvar).exp())
+            seen.append(torch.stack([kept.present(m) for m in self.spec.names]).any(dim=0))
+        empty = ~torch.cat(seen).numpy()
+        if empty.any():
+            log.warning(
+                "%d samples have nothing observed of %s: their embedding is NaN",
+                empty.sum(),
+                source or "the model's modalities",
+            )
+        var = pd.DataFrame({"block": "shared"}, index=[f"z{i}" for i in range(self.latent)])
+        found = ad.AnnData(_blanked(torch.cat(means).numpy(), empty), obs=mdata.obs.copy(), var=var)
+        if sds:
+            found.layers["sd"] = _blanked(torch.cat(sds).numpy(), empty)
+        return found
+
+    def reconstruct(self, mdata: Data) -> md.MuData:
+        """Every modality as the decoder sees it, in original units, for every sample (absent modalities too)."""
+        mdata = self._cohort(mdata)
+        return self._container({m: self._restored(m, x) for m, x in self._means(mdata).items()}, mdata.obs)
+
+    @torch.no_grad()
+    def translate(self, mdata: Data, source: str, target: str) -> ad.AnnData:
+        """`target` predicted from `source` alone, in original units, for the samples that have `source`.
+
+        Raises
+        ------
+        DataError
+            No sample has `source`.
+        RecipeError
+            The model has no such modality.
+        """
+        mdata, source, target = self._cohort(mdata), self._known(source), self._known(target)
+        parts, seen = [], []
+        for batch in self._batches(mdata):
+            parts.append(self.module.decode(self.module.encode(batch, source))[target])
+            seen.append(batch.present(source))
+        rows = torch.cat(seen).numpy()
+        if not rows.any():
+            raise DataError("no sample has it", where=f"modality {source!r}")
+        values = self._restored(target, torch.cat(parts).numpy()[rows])
+        return ad.AnnData(values, obs=mdata.obs.loc[rows].copy(), var=pd.DataFrame(index=self.features(target)))
+
+    def impute(self, mdata: Data) -> md.MuData:
+        """The samples with missing entries and absent modalities filled, in original units.
+
+        Returns
+        -------
+        MuData
+            Every modality for every sample: what was observed stands as it was; layers `lower` and `upper` bound 90 %
+            split-conformal intervals of what was filled (equal to the value elsewhere; NaN where too few held-out
+            samples calibrate them), `imputed` marks it. A modality without gaps keeps its CSR.
+        """
+        mdata = self._cohort(mdata)
+        means = self._means(mdata)
+        return self._container({m: self._filled(m, mdata, x) for m, x in means.items()}, mdata.obs)
+
+    def sample(self, n: int, seed: int = 0, *, of: str | None = None) -> md.MuData:
+        """New samples: the decoder's mean at draws of the latent dimensions, in original units.
+
+        Parameters
+        ----------
+        n, seed
+            How many, and the seed of the draws.
+        of
+            `prior`, N(0, I), or `posterior`, a normal distribution with the mean and covariance of the training
+            embedding. The prior is the default of variational models; others have none.
+        """
+        of = of or ("prior" if isinstance(self.module.config, Variational) else "posterior")
+        if of not in ("prior", "posterior"):
+            raise RecipeError("no such distribution", where="of", met=of, wanted="'prior' or 'posterior'")
+        draw = torch.randn(n, self.latent, generator=torch.Generator().manual_seed(seed))
+        if of == "posterior":
+            values, vectors = torch.linalg.eigh(self.moments["covariance"].double())
+            root = (vectors * values.clamp(min=0).sqrt()).float()
+            draw = self.moments["mean"] + draw @ root.T
+        return self.decode(draw.numpy(), pd.DataFrame(index=[f"sample{i}" for i in range(n)]))
+
+    def traverse(self, dimension: int | str, *, span: float = 2.0, steps: int = 9) -> md.MuData:
+        """The decoder's mean along one latent dimension, the others at the mean of the training embedding.
+
+        Parameters
+        ----------
+        dimension
+            Position, or name as in `embed(...).var_names`.
+        span, steps
+            From -span to +span standard deviations of the training embedding, in so many steps.
+        """
+        place = dimension if isinstance(dimension, int) else int(str(dimension).removeprefix("z"))
+        if not 0 <= place < self.latent:
+            raise RecipeError("no such latent dimension", met=dimension, wanted=f"0 to {self.latent - 1}")
+        offsets = torch.linspace(-span, span, steps) * self.moments["covariance"][place, place].sqrt()
+        z = self.moments["mean"].repeat(steps, 1)
+        z[:, place] += offsets
+        obs = pd.DataFrame({f"z{place}": z[:, place].numpy()}, index=[f"step{i}" for i in range(steps)])
+        return self.decode(z.numpy(), obs)
+
+    def decode(self, z: np.ndarray, obs: pd.DataFrame | None = None) -> md.MuData:
+        """Points of the latent space, n x d, in original units of every modality."""
+        with torch.no_grad():
+            means = self.module.eval().decode(torch.as_tensor(np.asarray(z, dtype=np.float32)))
+        obs = pd.DataFrame(index=[f"point{i}" for i in range(len(z))]) if obs is None else obs
+        return self._container({m: self._restored(m, x.numpy()) for m, x in means.items()}, obs)
+
+    def to_anndata(self, mdata: Data, modality: str | None = None) -> ad.AnnData:
+        """One modality (the first, unless named) with the embedding in `obsm["X_isthmus"]`, ready for scanpy."""
+        mdata = self._cohort(mdata)
+        name = self._known(modality or self.spec.names[0])
+        z = self.embed(mdata)
+        adata = mdata.mod[name].copy()
+        rows = z.obs_names.get_indexer(adata.obs_names)
+        adata.obs = mdata.obs.loc[adata.obs_names].copy()
+        adata.obsm["X_isthmus"] = np.asarray(z.X)[rows]
+        if "sd" in z.layers:
+            adata.obsm["X_isthmus_sd"] = np.asarray(z.layers["sd"])[rows]
+        return adata
+
+    def save(self, path: str | Path) -> None:
+        """Write a model directory: safetensors, JSON and sha256 sums, no pickle."""
+        tensors, described = self.preparation.save_state()
+        learnt = {f"prepare/{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in tensors.items()}
+        learnt |= {f"moments/{k}": v for k, v in self.moments.items()}
+        description = {
+            "recipe": self.recipe,
+            "spec": plain(self.spec),
+            "prepare": described,
+            "history": json.loads(self.history.to_json(orient="records", double_precision=15)),
+        }
+        store.save(Path(path), store.Stored(dict(self.module.state_dict()), learnt, description))
+
+    def _batches(self, mdata: md.MuData) -> Iterator[Batch]:
+        self.module.eval()
+        return self._samples(mdata).batches(EMBED_BATCH)
+
+    def _samples(self, mdata: md.MuData) -> Samples:
+        return samples(self.preparation.transform(mdata), self.spec)
+
+    @torch.no_grad()
+    def _means(self, mdata: md.MuData) -> dict[str, np.ndarray]:
+        parts: dict[str, list[Tensor]] = {m: [] for m in self.spec.names}
+        for batch in self._batches(mdata):
+            for m, d in self.module(batch).x_hat.items():
+                parts[m].append(d.mean)
+        return {m: torch.cat(v).numpy() for m, v in parts.items()}
+
+    def _restored(self, name: str, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.preparation.inverse(name, x), dtype=np.float32)
+
+    def _container(self, values: Mapping[str, Any], obs: pd.DataFrame) -> md.MuData:
+        """One AnnData a modality (arrays, or AnnData as they are) for the same samples."""
+        mods = {
+            m: x
+            if isinstance(x, ad.AnnData)
+            else ad.AnnData(x, pd.DataFrame(index=obs.index), pd.DataFrame(index=self.features(m)))
+            for m, x in values.items()
+        }
+        with md.set_options(pull_on_update=False):
+            made = md.MuData(mods)
+            made.obs = obs.copy()
+        return made
+
+    def _filled(self, name: str, mdata: md.MuData, mean: np.ndarray) -> ad.AnnData:
+        """One modality with its gaps filled; see `impute`."""
+        obs, var = pd.DataFrame(index=mdata.obs_names), pd.DataFrame(index=self.features(name))
+        if name not in mdata.mod:
+            missing, known = np.ones((len(mean), len(var)), dtype=bool), np.float32(0)
+            absent = missing[:, 0]
+        else:
+            table = aligned(mdata.mod[name], mdata.obs_names)
+            columns, absent = table.features.get_indexer(var.index), ~table.present
+            if sp.issparse(table.x) and not absent.any() and (columns >= 0).all():
+                x = sp.csr_matrix(table.x[:, columns])
+                layers = {"lower": x, "upper": x, "imputed": sp.csr_matrix(x.shape, dtype=np.uint8)}
+                return ad.AnnData(x, obs, var, layers=layers)
+            known = _dense_columns(table.x, columns)
+            known[absent] = np.nan
+            missing = np.isnan(known)
+        value, lower, upper = (self._restored(name, v) for v in self._interval(name, absent, mean))
+        value, lower, upper = (np.where(missing, v, known) for v in (value, lower, upper))
+        layers = {"lower": np.fmin(lower, upper), "upper": np.fmax(lower, upper), "imputed": missing.astype(np.uint8)}
+        return ad.AnnData(value, obs, var, layers=layers)
+
+    def _interval(self, name: str, absent: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, lower and upper bound on the scale of the prepared values."""
+        entry = self.moments[f"entry/{name}"].numpy()
+        whole = self.moments.get(f"modality/{name}", self.moments[f"entry/{name}"]).numpy()
+        width = np.where(absent[:, None], whole, entry)
+        if self.spec[name].likelihood in COUNTS:
+            log_mean = np.log1p(mean)
+            return mean, np.expm1(np.maximum(log_mean - width, 0)), np.expm1(log_mean + width)
+        return mean, mean - width, mean + width
+
+    def _known(self, name: str) -> str:
+        if name not in self.spec.names:
+            guess = nearest(name, self.spec.names)
+            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(self.spec.names)}"
+            raise RecipeError("the model has no such modality", met=name, hint=hint)
+        return name
+
+    def _cohort(self, data: Data) -> md.MuData:
+        """Any accepted container as MuData with at least one of the model's modalities."""
+        found = cohort(data, self.spec.names)
+        if not set(found.mod) & set(self.spec.names):
+            raise DataError(
+                "has none of the model's modalities", met=", ".join(found.mod), wanted=", ".join(self.spec.names)
+            )
+        return found
+
+
+def cohort(data: Data, names: Sequence[str]) -> md.MuData:
+    """MuData as it is; AnnData as the only modality of `names`; a mapping as `ist.read` takes it."""
+    if isinstance(data, md.MuData):
+        return data
+    if isinstance(data, ad.AnnData):
+        if len(names) != 1:
+            raise DataError(
+                "an AnnData is one modality", met=f"a model of {', '.join(names)}", wanted="MuData or a mapping"
+            )
+        data = {names[0]: data}
+    from isthmus.data.read import read
+
+    return read(data)
+
+
+def _dense_columns(x: Array, columns: np.ndarray) -> np.ndarray:
+    """Columns by position, dense, in float; -1 gives NaN."""
+    found = x[:, np.where(columns >= 0, columns, 0)]
+    dense = found if isinstance(found, np.ndarray) else found.toarray()
+    dense = dense.astype(np.float64 if dense.dtype == np.float64 else np.float32)
+    dense[:, columns < 0] = np.nan
+    return np.asarray(dense)
+
+
+def _blanked(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    values[rows] = np.nan
+    return values
+
+
+def load(path: str | Path) -> Fitted:
+    """Open a model directory.
+
+    Raises
+    ------
+    ModelError
+        A file is missing or damaged, or of a format that this version does not know.
+    """
+    stored = store.load(Path(path))
+    try:
+        recipe, saved = stored.description["recipe"], stored.description["spec"]
+        spec = Spec(
+            tuple(Modality(**{**m, "shape": tuple(m["shape"])}) for m in saved["modalities"]),
+            tuple(saved["targets"]), tuple(saved["covariates"]), saved["n_train"],
+        )  # fmt: skip
+        keys = {k: v for k, v in recipe["model"].items() if k != "name"}
+        name = recipe["model"]["name"]
+        tensors = {k.removeprefix("prepare/"): v.numpy() for k, v in stored.learnt.items() if k.startswith("prepare/")}
+        preparation = Preparation.load_state(tensors, stored.description["prepare"])
+        moments = {k.removeprefix("moments/"): v for k, v in stored.learnt.items() if k.startswith("moments/")}
+        module = registry.get(name)(config(name, keys), spec)
+        module.load_state_dict(stored.weights)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ModelError("does not describe a model", where=str(path), met=str(error)) from error
+    return Fitted(module.eval(), preparation, recipe, pd.DataFrame(stored.description["history"]), moments)
+
+
+def config(name: str, keys: Mapping[str, Any]) -> Config:
+    """The settings of a model from the keys of a recipe."""
+    return validate(registry.config_of(name), keys, where="model")

@@ -1,0 +1,181 @@
+"""`fit`: prepare on train, build the model, train it, measure what its intervals need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import mudata as md
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus import registry
+from isthmus.architecture import Architecture
+from isthmus.config import Config
+from isthmus.data.batches import Samples, samples
+from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.fitted import EMBED_BATCH, Data, Fitted, cohort, config
+from isthmus.prepare.preparation import Preparation
+from isthmus.prepare.prepared import Prepared
+from isthmus.training import calibration, devices, engine
+from isthmus.training.checkpoint import Keeper
+from isthmus.training.settings import Training
+from isthmus.types import COUNTS, Likelihood, Modality, Spec
+
+log = logging.getLogger("isthmus.fit")
+LIKELIHOODS: tuple[str, ...] = get_args(Likelihood)
+FEWEST_FOR_STOPPING = 20
+CHECKED_ROWS = 256
+
+
+def fit(
+    model: Config,
+    train: Data,
+    valid: Data | None = None,
+    *,
+    prepare: Mapping[str, Sequence[Any]] | None = None,
+    likelihood: Mapping[str, str] | None = None,
+    training: Training | None = None,
+    keeper: Keeper | None = None,
+    watch: engine.Watch | None = None,
+) -> Fitted:
+    """Train a model.
+
+    Whatever is learnt, preparation included, is learnt on `train` alone; `valid` decides when to stop.
+
+    Parameters
+    ----------
+    model
+        Settings of an architecture, such as `ist.VAE(latent=8)`.
+    train, valid
+        Samples, as `ist.read` gives them. Without `valid`, a share of train (`training.valid_share`) is set aside when
+        early stopping needs it and train has 20 samples or more.
+    prepare
+        Modality to list of steps; `[standardise]` for a modality that it does not name, nothing for counts.
+    likelihood
+        Modality to `gaussian` (default), `bernoulli`, `poisson`, `nb` or `zinb`.
+    training
+        Settings of the training loop.
+    keeper
+        Where checkpoints go, and whether to resume from one.
+    watch
+        Called after every epoch with its row of history, `seconds` and `epochs`.
+
+    Raises
+    ------
+    RecipeError
+        A setting is wrong.
+    DataError
+        The samples do not fit the settings.
+    RunError
+        The loss is no longer finite, or the memory does not hold a batch.
+    """
+    training = training or Training()
+    train = cohort(train, ("data",))
+    train, valid = _held_out(train, valid, training)
+    names = list(train.mod)
+    likelihoods = _likelihoods(likelihood or {}, names)
+    _check_tables(train)
+    counts = {m: [] for m in names if likelihoods[m] in COUNTS}
+    preparation = Preparation.parse(prepare, names, defaults=counts).fit(train)
+    prepared = preparation.transform(train)
+    for m in names:
+        _check_values(prepared[m], m, likelihoods[m])
+    spec = _spec(prepared, likelihoods)
+    train_samples = samples(prepared, spec)
+    valid_samples = None if valid is None else samples(preparation.transform(valid), spec)
+    name = registry.name_of(model)
+    with devices.seeded(training.seed):
+        module = registry.get(name)(config(name, model.model_dump()), spec)
+        history = engine.fit(engine.Job(module, train_samples, valid_samples, training, keeper, watch))
+        moments = _moments(module, train_samples)
+        moments |= calibration.half_widths(module, valid_samples or train_samples, training.seed)
+    recipe = {
+        "model": {"name": name, **model.model_dump(mode="json")},
+        "prepare": preparation.describe(),
+        "likelihood": likelihoods,
+        "training": training.model_dump(mode="json"),
+    }
+    return Fitted(module, preparation, recipe, history, moments)
+
+
+def _held_out(train: md.MuData, valid: Data | None, training: Training) -> tuple[md.MuData, md.MuData | None]:
+    """Train and the validation samples: given, taken from train, or none."""
+    if valid is not None:
+        return train, cohort(valid, list(train.mod))
+    if training.patience is None or train.n_obs < FEWEST_FOR_STOPPING:
+        return train, None
+    ids = np.sort(train.obs_names.to_numpy().astype(str))
+    order = np.random.default_rng(training.seed).permutation(len(ids))
+    held = set(ids[order[: max(2, round(training.valid_share * len(ids)))]])
+    rows = train.obs_names.isin(held)
+    log.info("%d of %d training samples are set aside for early stopping", rows.sum(), len(ids))
+    return train[~rows].copy(), train[rows].copy()
+
+
+def _likelihoods(given: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    for m, kind in given.items():
+        if m not in names:
+            guess = nearest(m, names)
+            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(names)}"
+            raise RecipeError("no such modality", where=f"likelihood.{m}", hint=hint)
+        if kind not in LIKELIHOODS:
+            guess = nearest(str(kind), LIKELIHOODS)
+            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(LIKELIHOODS)}"
+            raise RecipeError("no such likelihood", where=f"likelihood.{m}", met=kind, hint=hint)
+    return {m: given.get(m, "gaussian") for m in names}
+
+
+def _check_tables(train: md.MuData) -> None:
+    for m, adata in train.mod.items():
+        if adata.n_vars == 0:
+            raise DataError(
+                "holds no table", where=f"modality {m!r}", met=f"obsm: {', '.join(adata.obsm) or 'nothing'}",
+                wanted="samples x features", hint="leave the modality out: this model reads tables",
+            )  # fmt: skip
+
+
+def _check_values(prepared: Prepared, name: str, likelihood: str) -> None:
+    """What a likelihood asks of the prepared values."""
+    if likelihood == "gaussian":
+        return
+    for start in range(0, len(prepared), CHECKED_ROWS):
+        rows = prepared.rows(np.arange(start, min(start + CHECKED_ROWS, len(prepared))))
+        known = ~np.isnan(rows)
+        if likelihood == "bernoulli":
+            wrong, wanted = known & ((rows < 0) | (rows > 1)), "values from 0 to 1"
+        else:
+            wrong, wanted = known & ((rows < 0) | (rows != np.round(rows))), "counts: 0, 1, 2, ..."
+        if wrong.any():
+            i, j = np.argwhere(wrong)[0]
+            raise DataError(
+                f"does not fit the likelihood {likelihood!r} after preparation",
+                where=f"modality {name!r}, feature {str(prepared.features[j])!r}", met=float(rows[i, j]),
+                wanted=wanted, hint=f"leave transformations out of prepare.{name}, or use likelihood gaussian",
+            )  # fmt: skip
+
+
+def _spec(prepared: Mapping[str, Prepared], likelihoods: Mapping[str, str]) -> Spec:
+    modalities = []
+    for m, p in prepared.items():
+        library = _typical_library(p) if likelihoods[m] in COUNTS else 1.0
+        modalities.append(Modality(m, (p.width,), "table", likelihoods[m], library))  # type: ignore[arg-type]
+    return Spec(tuple(modalities), n_train=len(next(iter(prepared.values()))))
+
+
+def _typical_library(prepared: Prepared) -> float:
+    """Median total count of the training samples that have the modality."""
+    index = np.flatnonzero(prepared.present)
+    parts = [np.nansum(prepared.rows(index[i : i + CHECKED_ROWS]), axis=1) for i in range(0, len(index), CHECKED_ROWS)]
+    return max(float(np.median(np.concatenate(parts))), 1.0)
+
+
+@torch.no_grad()
+def _moments(module: Architecture, train: Samples) -> dict[str, Tensor]:
+    """Mean and covariance of the training embedding."""
+    z = torch.cat([module.eval().encode(b) for b in train.batches(EMBED_BATCH)]).double()
+    centred = z - z.mean(dim=0)
+    covariance = centred.T @ centred / max(len(z) - 1, 1)
+    return {"mean": z.mean(dim=0).float(), "covariance": covariance.float()}

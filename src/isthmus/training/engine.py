@@ -1,0 +1,310 @@
+"""The one training loop. New behaviour is a phase, a player or a loss term, never another loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isthmus.architecture import Architecture, Phase
+from isthmus.data.batches import Samples
+from isthmus.errors import NonFiniteLossError, RunError
+from isthmus.training import checkpoint, devices, schedules
+from isthmus.training.checkpoint import Keeper
+from isthmus.training.settings import Training
+from isthmus.types import Batch
+
+MIX = 1_000_003
+VALID_BATCH = 1024
+Watch = Callable[[dict[str, Any]], None]
+
+
+class InterruptedTraining(RunError):
+    """A signal asked for a stop; the checkpoint holds everything."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum, self.exit_code = signum, 128 + signum
+        super().__init__("interrupted", hint="a checkpoint was kept: run the same command again with --resume")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.signum,)
+
+
+@dataclass
+class Progress:
+    """Where a training stands: the next step to take, the sums of the epoch begun, and what is past."""
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    seen: int = 0
+    best: float = math.inf
+    best_epoch: int = -1
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What stays the same throughout a training."""
+
+    model: Architecture
+    train: Samples
+    valid: Samples | None
+    settings: Training
+    keeper: Keeper | None = None
+    watch: Watch | None = None
+
+
+class Objective(nn.Module):
+    """A model and its loss as one forward pass, which is what data-parallel training needs."""
+
+    def __init__(self, model: Architecture) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        x: dict[str, Tensor],
+        observed: dict[str, Bool[Tensor, "n _"]],
+        rest: tuple[Int[Tensor, " n"], dict[str, Tensor], dict[str, Tensor]],
+        player: str,
+        progress: float,
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        batch = Batch(x, observed, *rest)
+        loss = self.model.loss(self.model(batch), batch, player, progress)
+        return loss.total, loss.terms
+
+
+def fit(job: Job) -> pd.DataFrame:
+    """Train `job.model` in place.
+
+    Returns
+    -------
+    DataFrame
+        A row per epoch: `phase`, `epoch`, and the mean over batches of every loss term as `train/<term>` and
+        `valid/<term>`; `total` is their weighted sum, in validation always at the final weights.
+
+    Raises
+    ------
+    NonFiniteLossError
+        A term became NaN or infinite: named with phase, epoch and step.
+    RunError
+        The memory does not hold a batch.
+    InterruptedTraining
+        A signal asked for a stop; with a keeper, a checkpoint was written first.
+    """
+    fabric = devices.fabric(job.settings)
+    try:
+        if fabric.world_size > 1:
+            weights, history = fabric.launch(_train_and_return, job)  # type: ignore[arg-type]
+            job.model.load_state_dict(weights)
+            return pd.DataFrame(history)
+        return pd.DataFrame(_train(fabric, job))
+    except (MemoryError, RuntimeError) as error:
+        if not _no_memory(error):
+            raise
+        raise RunError(
+            "out of memory", where="training.batch_size", met=job.settings.batch_size, hint="halve training.batch_size"
+        ) from error
+
+
+def _no_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "allocate memory" in text
+        or "not enough memory" in text
+    )
+
+
+def _train_and_return(fabric: Fabric, job: Job) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    history = _train(fabric, job)
+    return {k: v.cpu() for k, v in job.model.state_dict().items()}, history
+
+
+def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
+    progress = Progress()
+    kept: dict[str, Tensor] = {}
+    if job.keeper is not None and job.keeper.resume and job.keeper.path.exists():
+        kept, state = checkpoint.read(job.keeper.path)
+        progress = Progress(**state)
+        job.model.load_state_dict(checkpoint.below("model", kept))
+    phases = job.model.phases
+    while progress.phase < len(phases):
+        _run_phase(fabric, job, progress, kept)
+        progress.phase, progress.epoch, progress.step, kept = progress.phase + 1, 0, 0, {}
+        progress.best, progress.best_epoch = math.inf, -1
+    job.model.eval().cpu()
+    return progress.history
+
+
+def _run_phase(fabric: Fabric, job: Job, progress: Progress, kept: dict[str, Tensor]) -> None:
+    stretch = Stretch(fabric, job, job.model.phases[progress.phase], kept)
+    while progress.epoch < stretch.epochs and not stretch.stalled(progress):
+        stretch.run_epoch(progress)
+    if stretch.best:
+        job.model.load_state_dict(stretch.best)
+    for p in job.model.parameters():
+        p.requires_grad_(True)  # noqa: FBT003 - torch's own signature
+
+
+class Stretch:
+    """A phase under way: its optimisers, its data on the device and the best weights so far."""
+
+    def __init__(self, fabric: Fabric, job: Job, phase: Phase, kept: dict[str, Tensor]) -> None:
+        self.fabric, self.job, self.phase, self.settings = fabric, job, phase, job.settings
+        self.epochs = max(1, round(job.settings.epochs * phase.share))
+        moving = {p: list(job.model.parameters_of(p)) for p in phase.players}
+        every = {id(v) for values in moving.values() for v in values}
+        for v in job.model.parameters():
+            v.requires_grad_(id(v) in every)
+        self.optimizers = {p: _optimizer(job.settings, values) for p, values in moving.items()}
+        objective, *wrapped = fabric.setup(Objective(job.model), *self.optimizers.values())
+        self.objective, self.wrapped = objective, dict(zip(moving, wrapped, strict=True))
+        for p, optimizer in self.optimizers.items():
+            if memory := checkpoint.below(f"optimizer/{p}", kept):
+                checkpoint.into_optimizer(optimizer, memory)
+        self.train = job.train.to(fabric.device)
+        self.valid = None if job.valid is None else job.valid.to(fabric.device)
+        self.best, self.random = checkpoint.below("best", kept), checkpoint.below("random", kept)
+
+    def stalled(self, progress: Progress) -> bool:
+        """Whether the validation loss has not fallen for `patience` epochs."""
+        patience = self.settings.patience
+        return self.valid is not None and patience is not None and progress.epoch - 1 - progress.best_epoch >= patience
+
+    def run_epoch(self, progress: Progress) -> None:
+        """From the step that is due to the end of the epoch: train, validate, note, keep."""
+        started = time.perf_counter()
+        draw = _generator(self.settings.seed, progress)
+        steps = _batches(len(self.train), self.settings.batch_size, draw)
+        torch.manual_seed(_mixed(self.settings.seed, progress) + self.fabric.global_rank)
+        if self.random:
+            devices.restore_random_states(self.random)
+            self.random = {}
+        self.job.model.train()
+        for index in steps[progress.step :]:
+            self._step(progress, index, len(steps))
+            if self._told_to_stop(progress):
+                return
+        self._close(progress, time.perf_counter() - started)
+
+    def _step(self, progress: Progress, index: Tensor, n_steps: int) -> None:
+        """Every player in turn: forward, backward, clip, step."""
+        done = (progress.epoch + progress.step / n_steps) / self.epochs
+        mine = index[self.fabric.global_rank :: self.fabric.world_size].to(self.fabric.device)
+        batch = self.train.batch(mine).to(self.fabric.device)
+        rate = self.settings.lr * schedules.factor(self.settings.schedule, done, warmup=self.settings.warmup)
+        for player, optimizer in self.wrapped.items():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            total, terms = self.objective(*_arguments(batch, player, done))
+            self._note(progress, terms | {"total": total}, player, len(index))
+            self.job.model.zero_grad()
+            self.fabric.backward(total)
+            if self.settings.gradient_clip is not None:
+                self.fabric.clip_gradients(
+                    self.objective, optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
+                )
+            optimizer.step()
+        progress.step += 1
+        progress.seen += len(index)
+
+    def _note(self, progress: Progress, terms: dict[str, Tensor], player: str, n: int) -> None:
+        """Add a step's terms to the epoch's sums; stop where one is not finite."""
+        values = torch.stack([v.detach().float() for v in terms.values()]).tolist()
+        for term, value in zip(terms, values, strict=True):
+            if not math.isfinite(value):
+                place = f"phase {self.phase.name!r}, epoch {progress.epoch}, step {progress.step}, player {player!r}"
+                raise NonFiniteLossError(
+                    f"loss term {term!r} is not finite", where=place, met=value,
+                    hint="lower training.lr, clip the input (prepare: clip), or check it for extreme values",
+                )  # fmt: skip
+            name = f"{player}/{term}" if term == "total" and len(self.phase.players) > 1 else term
+            progress.sums[name] = progress.sums.get(name, 0.0) + n * value
+
+    def _told_to_stop(self, progress: Progress) -> bool:
+        keeper = self.job.keeper
+        if keeper is None or (signum := keeper.stop()) is None:
+            return False
+        self._keep(progress)
+        raise InterruptedTraining(signum)
+
+    def _close(self, progress: Progress, seconds: float) -> None:
+        """The end of an epoch: its row of history, the best weights, a checkpoint when one is due."""
+        row: dict[str, Any] = {"phase": self.phase.name, "epoch": progress.epoch}
+        row |= {f"train/{k}": v / progress.seen for k, v in progress.sums.items()}
+        if self.valid is not None:
+            valid = self._validate()
+            row |= {f"valid/{k}": v for k, v in valid.items()}
+            if valid["total"] < progress.best:
+                progress.best, progress.best_epoch = valid["total"], progress.epoch
+                self.best = checkpoint.copied(self.job.model)
+        progress.history.append(row)
+        progress.epoch, progress.step, progress.sums, progress.seen = progress.epoch + 1, 0, {}, 0
+        if self.job.watch is not None and self.fabric.is_global_zero:
+            self.job.watch(row | {"seconds": seconds, "epochs": self.epochs})
+        if self.job.keeper is not None and progress.epoch % self.job.keeper.every == 0:
+            self._keep(progress)
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Mean of every term over the validation samples, weights as at the end of the phase."""
+        assert self.valid is not None
+        self.job.model.eval()
+        sums: dict[str, float] = {}
+        for batch in self.valid.batches(VALID_BATCH):
+            total, terms = self.objective(*_arguments(batch.to(self.fabric.device), self.phase.players[-1], 1.0))
+            for term, value in (terms | {"total": total}).items():
+                sums[term] = sums.get(term, 0.0) + len(batch) * value.item() / len(self.valid)
+        return sums
+
+    def _keep(self, progress: Progress) -> None:
+        """Write a checkpoint, from the first process."""
+        if self.job.keeper is None or not self.fabric.is_global_zero:
+            return
+        tensors = checkpoint.under("model", checkpoint.copied(self.job.model)) | checkpoint.under("best", self.best)
+        tensors |= checkpoint.under("random", devices.random_states())
+        for player, optimizer in self.optimizers.items():
+            tensors |= checkpoint.under(f"optimizer/{player}", checkpoint.of_optimizer(optimizer))
+        checkpoint.write(self.job.keeper.path, tensors, asdict(progress))
+
+
+def _arguments(batch: Batch, player: str, progress: float) -> tuple[Any, ...]:
+    """The arguments of `Objective.forward` for a batch."""
+    return batch.x, batch.observed, (batch.index, batch.targets, batch.covariates), player, progress
+
+
+def _optimizer(settings: Training, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    moving = list(parameters)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(moving, lr=settings.lr, momentum=0.9, weight_decay=settings.weight_decay, fused=True)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(moving, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+
+
+def _mixed(seed: int, progress: Progress) -> int:
+    return (seed * MIX + progress.phase) * MIX + progress.epoch
+
+
+def _generator(seed: int, progress: Progress) -> torch.Generator:
+    """The order of an epoch depends on seed, phase and epoch alone, so that a resumed run finds it again."""
+    return torch.Generator().manual_seed(_mixed(seed, progress))
+
+
+def _batches(n: int, size: int, generator: torch.Generator) -> list[Tensor]:
+    """A permutation cut into batches; a last batch of one sample joins the one before (batch norm needs two)."""
+    parts = list(torch.randperm(n, generator=generator).split(size))  # type: ignore[no-untyped-call]
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts

@@ -1,0 +1,48 @@
+"""How a model is trained. Imports no torch, so that a recipe can be checked without it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from isthmus.config import Config, Tune
+
+
+class Training(Config):
+    """Settings of the training loop, the same for every architecture."""
+
+    epochs: Annotated[int, Field(ge=1), Tune(50, 500, log=True)] = 200
+    """Passes over the training samples, all phases together, unless early stopping ends a phase before."""
+    batch_size: Annotated[int, Field(ge=1), Tune(choices=(32, 64, 128, 256))] = 64
+    """Samples a step."""
+    lr: Annotated[float, Field(gt=0), Tune(1e-4, 1e-2, log=True)] = 1e-3
+    """Learning rate at its highest."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Optimiser; Adam and AdamW are fused."""
+    weight_decay: Annotated[float, Field(ge=0), Tune(1e-6, 1e-1, log=True)] = 0.0
+    """Weight decay (decoupled for adamw)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls to zero over the epochs of a phase."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a phase in which the learning rate rises from zero."""
+    gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest norm of a player's gradient; None: no bound."""
+    patience: Annotated[int, Field(ge=1)] | None = 30
+    """Epochs without a better validation loss before a phase ends and its best weights return; None: never."""
+    valid_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Part of train held out for early stopping where no validation samples are given."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seeds initial weights, batch order, dropout and sampling."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    """Device; `auto` takes the best there is."""
+    devices: Annotated[int, Field(ge=1)] = 1
+    """How many devices (or processes, on CPU) share each batch."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How they share it: `ddp` splits each batch and averages gradients; `auto` is `ddp` for more than one device."""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
+    """Number format of weights and arithmetic."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 10
+    """Epochs between two checkpoints of a run folder."""
+    tensorboard: bool = False
+    """Write TensorBoard event files beside the history (needs the extra `tensorboard`)."""
