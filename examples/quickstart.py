@@ -1,7 +1,4 @@
-"""The Python example of the README on simulated data: needs no file, takes some seconds.
-
-    python examples/quickstart.py
-"""
+"""The Python example of the README on simulated data: needs no file, takes some seconds."""
 
 from __future__ import annotations
 
