@@ -1,0 +1,266 @@
+"""What holds for the repository as a whole: floors, names, documents, start-up."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+import isthmus
+from isthmus import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+RECIPES = sorted((ROOT / "examples").glob("*.yaml"))
+SHARED = Path(os.environ.get("ISTHMUS_DATA", ROOT / "../shared/data"))
+HEAVY = ("torch", "pandas", "anndata", "mudata", "scipy", "sklearn", "matplotlib", "lightning_fabric")
+LONGEST_FILE, LONGEST_FUNCTION = 400, 40
+
+needs_cli = pytest.mark.skipif(find_spec("isthmus.cli.__init__") is None, reason="there is no command line yet")
+
+
+def text(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter, as quiet and as plain as a user's."""
+    environment = os.environ | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120"}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+
+
+def loaded_after(code: str) -> set[str]:
+    """Which of the heavy packages a fresh interpreter has imported after some code, whatever the code raised."""
+    probe = f"import sys, json, atexit\natexit.register(lambda: print('\\n' + json.dumps(sorted(sys.modules))))\n{code}"
+    last = python(probe).stdout.strip().splitlines()[-1]
+    return {name for name in json.loads(last) if name in HEAVY}
+
+
+# ---- code
+
+
+def test_floors_hold():
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_library_code_never_prints():
+    calls = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        if "cli" not in path.relative_to(ROOT / "src" / "isthmus").parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert calls == []
+
+
+def test_nothing_is_pickled():
+    words = re.compile(r"\b(import pickle|torch\.(save|load)\(|joblib\.(dump|load)|allow_pickle=True)")
+    assert [p.name for p in SOURCES if words.search(p.read_text(encoding="utf-8"))] == []
+
+
+def test_no_file_is_too_long():
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES}
+    assert {p: n for p, n in lengths.items() if n > LONGEST_FILE} == {}
+
+
+def own_lines(node: ast.FunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    start = node.body[1].lineno if ast.get_docstring(node) and len(node.body) > 1 else node.lineno
+    return (node.end_lineno or start) - start + 1
+
+
+def test_functions_are_short():
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {own_lines(node)} lines"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and own_lines(node) > LONGEST_FUNCTION
+    ]
+    assert long == []
+
+
+# ---- names and documents
+
+
+def public_names() -> list[str]:
+    return sorted([*isthmus.__all__, *registry.public_names()])
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_a_public_name_resolves_and_stands_in_the_docs(name):
+    assert getattr(isthmus, name) is not None
+    assert re.search(rf"(^## |`)ist\.{re.escape(name)}\b", text("docs/api.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_an_architecture_has_a_page(name):
+    assert f"architecture: {name} -->" in text(f"docs/architectures/{name}.md")
+    assert f"architectures/{name}.md" in text("mkdocs.yml")
+
+
+def test_every_page_is_in_the_navigation():
+    pages = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    assert {p for p in pages if p not in text("mkdocs.yml")} == set()
+
+
+def test_modules_named_in_the_docs_exist():
+    named = re.findall(r"^::: ([\w.]+)|<!-- keys: ([\w.]+):", "\n".join(map(text, doc_pages())), re.MULTILINE)
+    for dotted in {a or b for a, b in named}:
+        parts = dotted.split(".")
+        ends = [parts, parts[:-1]]
+        assert (
+            any((ROOT / "src").joinpath(*p).with_suffix(".py").exists() for p in ends)
+            or (ROOT / "src").joinpath(*parts, "__init__.py").exists()
+        ), dotted
+
+
+def doc_pages() -> list[str]:
+    return [str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_relative_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text(page))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_readme_says_the_two_commands_and_make_knows_them():
+    readme, make = text("README.md"), text("Makefile")
+    for target in ("demo", "test"):
+        assert f"$ make {target}" in readme
+        assert re.search(rf"^{target}:", make, re.MULTILINE)
+
+
+def test_readme_example_parses_and_uses_public_names():
+    (block,) = re.findall(r"```python\n(.*?)```", text("README.md"), re.DOTALL)
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ist"
+    }
+    assert used - set(public_names()) == set()
+    assert {"read", "split", "fit", "load", "evaluate"} <= used
+
+
+def test_version_is_the_same_everywhere():
+    version = PROJECT["project"]["version"]
+    assert isthmus.__version__ == version
+    assert yaml.safe_load(text("CITATION.cff"))["version"] == version
+    assert re.search(rf"^## \[{re.escape(version)}\]", text("CHANGELOG.md"), re.MULTILINE)
+
+
+def test_licence_is_what_the_project_says():
+    assert PROJECT["project"]["license"] == "Apache-2.0" == yaml.safe_load(text("CITATION.cff"))["license"]
+    assert "Version 2.0, January 2004" in text("LICENSE")
+
+
+def test_ci_runs_the_test_command():
+    script = ROOT / ".ci" / "run"
+    assert "make test" in script.read_text(encoding="utf-8")
+    assert os.access(script, os.X_OK)
+
+
+def committed() -> list[str]:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.split("\n") if done.returncode == 0 else []
+
+
+def test_no_path_of_a_developers_machine_is_committed():
+    pattern = re.compile(r"(?<![\w.$}~])/(work|root|home|Users)/\w+")
+    kinds = (".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".html", "Makefile")
+    files = [f for f in committed() if f.endswith(kinds) and f != "tests/test_house.py" and (ROOT / f).is_file()]
+    assert [f for f in files if pattern.search(text(f))] == []
+
+
+# ---- examples
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_an_example_finds_its_data_and_says_where_the_public_does(path):
+    written = path.read_text(encoding="utf-8")
+    recipe = yaml.safe_load(written)
+    assert set(recipe) <= {"data", "prepare", "likelihood", "model", "training", "evaluate"}
+    if "read" in recipe["data"]:
+        assert "Where the public gets the data:" in written
+        paths = [
+            s if isinstance(s, str) else s["path"] for s in [*recipe["data"]["read"].values(), recipe["data"]["obs"]]
+        ]
+        away = [p for p in paths if not (path.parent / p).exists()]
+        assert [p for p in away if not p.startswith("${ISTHMUS_DATA:-../../shared/data}/")] == []
+        if SHARED.is_dir():
+            assert [p for p in away if not (SHARED / p.partition("}/")[2]).exists()] == []
+        assert set(recipe["prepare"]) == set(recipe["data"]["read"])
+    assert f"isthmus run examples/{path.name}" in written
+
+
+# ---- start-up
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    assert loaded_after("import isthmus, isthmus.config, isthmus.registry, isthmus.training.settings") == set()
+    assert loaded_after("import isthmus.registry as r; [r.settings(n) for n in r.names()]") == set()
+
+
+def test_reading_evaluating_and_reporting_need_no_torch():
+    code = "import isthmus.data.read, isthmus.data.split, isthmus.prepare.preparation, isthmus.evaluate, isthmus.report"
+    assert "torch" not in loaded_after(code)
+
+
+CLI = "import sys; from isthmus.cli import main; sys.exit(main())"
+
+
+@needs_cli
+def test_help_names_the_verbs_and_imports_nothing_heavy():
+    done = python(CLI, "--help")
+    assert done.returncode == 0, done.stderr
+    for verb in ("demo", "init", "run", "apply", "simulate", "models", "steps", "doctor"):
+        assert re.search(rf"\b{verb}\b", done.stdout), verb
+    assert loaded_after("import sys; sys.argv = ['isthmus', '--help']\nfrom isthmus.cli import main; main()") == set()
+
+
+@needs_cli
+def test_a_mistake_in_a_recipe_is_one_line_found_without_torch_and_leaves_nothing(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("data: {simulate: {n: 50}}\nmodel: {name: vae, latnt: 8}\n", encoding="utf-8")
+    arguments = ["run", str(recipe), "--out", str(tmp_path / "out")]
+    done = python(CLI, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "latnt" in done.stderr
+    assert "latent" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 3
+    assert [p.name for p in tmp_path.iterdir()] == ["recipe.yaml"]
+    code = f"import sys; sys.argv = ['isthmus', *{arguments!r}]\nfrom isthmus.cli import main; main()"
+    assert "torch" not in loaded_after(code)
+
+
+@pytest.mark.slow
+def test_the_docs_build_without_a_warning(tmp_path):
+    if find_spec("mkdocs") is None or find_spec("mkdocstrings") is None:
+        pytest.skip("the extra docs is not installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = "\n".join(p.read_text(encoding="utf-8") for p in (tmp_path / "site").rglob("*.html"))
+    assert not re.search(r"<!-- (keys|architecture|steps|help|file|floors)", pages)
+    assert not re.search(r"""<(script|link|img)[^>]+(src|href)=["']?https?://""", pages)
