@@ -1,1 +1,31 @@
+"""Arrays in, numbers out: reconstruction and embedding scores, baselines, and how sure they are. No torch."""
 
+from isthmus.evaluate.arrays import feature_means
+from isthmus.evaluate.baselines import mean_reconstruction, pca_reconstruction, representations
+from isthmus.evaluate.embedding import embedding
+from isthmus.evaluate.neighbours import batch_mixing, clustering
+from isthmus.evaluate.probes import Probes, probe, run_probes
+from isthmus.evaluate.reconstruct import reconstruction, reconstruction_by_feature
+from isthmus.evaluate.spread import bootstrap, holm, nadeau_bengio, summarise, zscore
+from isthmus.evaluate.words import verdict
+
+__all__ = [
+    "Probes",
+    "batch_mixing",
+    "bootstrap",
+    "clustering",
+    "embedding",
+    "feature_means",
+    "holm",
+    "mean_reconstruction",
+    "nadeau_bengio",
+    "pca_reconstruction",
+    "probe",
+    "reconstruction",
+    "reconstruction_by_feature",
+    "representations",
+    "run_probes",
+    "summarise",
+    "verdict",
+    "zscore",
+]
