@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isthmus.errors import RecipeError, nearest
 
-__all__ = ["Annealing", "Config", "Joint", "Network", "Tune", "Variational", "validate"]
+__all__ = ["Annealing", "Config", "Joint", "Likelihood", "Network", "Tune", "Variational", "validate"]
 
 Norm = Literal["layer", "batch", "none"]
+Likelihood = Literal["gaussian", "bernoulli", "poisson", "nb", "zinb"]
 Annealing = Literal[
     "constant",
     "logistic_early",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from isthmus import registry, store
 from isthmus.architecture import Architecture
 from isthmus.config import Config, Variational, validate
 from isthmus.data.batches import Samples, samples
+from isthmus.data.cohort import build
 from isthmus.data.table import Array, aligned
 from isthmus.errors import DataError, ModelError, RecipeError, nearest
 from isthmus.prepare.preparation import Preparation
@@ -120,7 +120,7 @@ class Fitted:
     def reconstruct(self, mdata: Data) -> md.MuData:
         """Every modality as the decoder sees it, in original units, for every sample (absent modalities too)."""
         mdata = self._cohort(mdata)
-        return self._container({m: self._restored(m, x) for m, x in self._means(mdata).items()}, mdata.obs)
+        return self._container({m: self._restored(m, x) for m, x in self.means(mdata).items()}, mdata.obs)
 
     @torch.no_grad()
     def translate(self, mdata: Data, source: str, target: str) -> ad.AnnData:
@@ -155,7 +155,7 @@ class Fitted:
             samples calibrate them), `imputed` marks it. A modality without gaps keeps its CSR.
         """
         mdata = self._cohort(mdata)
-        means = self._means(mdata)
+        means = self.means(mdata)
         return self._container({m: self._filled(m, mdata, x) for m, x in means.items()}, mdata.obs)
 
     def sample(self, n: int, seed: int = 0, *, of: str | None = None) -> md.MuData:
@@ -227,7 +227,7 @@ class Fitted:
             "recipe": self.recipe,
             "spec": plain(self.spec),
             "prepare": described,
-            "history": json.loads(self.history.to_json(orient="records", double_precision=15)),
+            "history": self.history.astype(object).where(self.history.notna(), None).to_dict("records"),
         }
         store.save(Path(path), store.Stored(dict(self.module.state_dict()), learnt, description))
 
@@ -239,7 +239,8 @@ class Fitted:
         return samples(self.preparation.transform(mdata), self.spec)
 
     @torch.no_grad()
-    def _means(self, mdata: md.MuData) -> dict[str, np.ndarray]:
+    def means(self, mdata: md.MuData) -> dict[str, np.ndarray]:
+        """The likelihood's means, n x f a modality, on the scale of the prepared values."""
         parts: dict[str, list[Tensor]] = {m: [] for m in self.spec.names}
         for batch in self._batches(mdata):
             for m, d in self.module(batch).x_hat.items():
@@ -257,10 +258,7 @@ class Fitted:
             else ad.AnnData(x, pd.DataFrame(index=obs.index), pd.DataFrame(index=self.features(m)))
             for m, x in values.items()
         }
-        with md.set_options(pull_on_update=False):
-            made = md.MuData(mods)
-            made.obs = obs.copy()
-        return made
+        return build(mods, obs)
 
     def _filled(self, name: str, mdata: md.MuData, mean: np.ndarray) -> ad.AnnData:
         """One modality with its gaps filled; see `impute`."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from isthmus import registry
 from isthmus.architecture import Architecture
-from isthmus.config import Config
+from isthmus.config import Config, Likelihood
 from isthmus.data.batches import Samples, samples
 from isthmus.errors import DataError, RecipeError, nearest
 from isthmus.fitted import EMBED_BATCH, Data, Fitted, cohort, config
@@ -22,7 +22,7 @@ from isthmus.prepare.prepared import Prepared
 from isthmus.training import calibration, devices, engine
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.settings import Training
-from isthmus.types import COUNTS, Likelihood, Modality, Spec
+from isthmus.types import COUNTS, Modality, Spec
 
 log = logging.getLogger("isthmus.fit")
 LIKELIHOODS: tuple[str, ...] = get_args(Likelihood)

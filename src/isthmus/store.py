@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,23 +55,10 @@ def save(folder: Path, stored: Stored) -> None:
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     contents["manifest.json"] = _json_bytes({"format_version": FORMAT_VERSION, "sha256": sums})
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    for name, content in contents.items():
-        with atomic(fresh / name) as temporary:
-            temporary.write_bytes(content)
-    _swap(fresh, folder)
-
-
-def _swap(fresh: Path, folder: Path) -> None:
-    """Put `fresh` in the place of `folder`; a folder that was there goes last."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with atomic(folder) as fresh:
+        fresh.mkdir()
+        for name, content in contents.items():
+            (fresh / name).write_bytes(content)
 
 
 def load(folder: Path) -> Stored:

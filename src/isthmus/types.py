@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isthmus.config import Likelihood
+
 Kind = Literal["table", "image", "bag"]
-Likelihood = Literal["gaussian", "bernoulli", "poisson", "nb", "zinb"]
 COUNTS: tuple[Likelihood, ...] = ("poisson", "nb", "zinb")
 
 

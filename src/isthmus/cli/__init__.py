@@ -1,0 +1,122 @@
+"""The command line: one small file per verb. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import Any, TextIO
+
+from isthmus.errors import InputError, IsthmusError
+
+VERBS = {
+    "demo": "run the whole pipeline on a simulated cohort",
+    "init": "print a commented recipe with every key",
+    "run": "read, split, prepare, fit, evaluate, report",
+    "apply": "a saved model on new samples",
+    "simulate": "write a cohort with planted truth",
+    "models": "the architectures there are",
+    "steps": "the preparation steps there are",
+    "doctor": "what this machine has",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 the user's input is wrong, 1 our fault, 130 and 143 interrupted."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [a for a in given if a != "--debug"]
+    sys.exit(_run(given, debug=debug))
+
+
+def _run(given: list[str], *, debug: bool) -> int:
+    import click
+
+    _speak(sys.stderr, verbose="--verbose" in given)
+    try:
+        code = _application(given)(args=[a for a in given if a != "--verbose"], standalone_mode=False)
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except IsthmusError as error:
+        if debug:
+            raise
+        return _say(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"{where}{error.strerror or error}", 1)
+    except Exception as error:
+        if debug:
+            raise
+        return _say(f"unexpected {type(error).__name__}: {error}\nthis is our fault: please report it with --debug", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    lines = [line for line in message.splitlines() if line.strip()]
+    sys.stderr.write("error: " + "\n".join([lines[0] if lines else "unknown", *lines[1:3]]) + "\n")
+    return code
+
+
+def _application(given: list[str]) -> Any:
+    """The application with the verb that was asked for; all of them where help was."""
+    import typer
+
+    app = typer.Typer(
+        help="Multi-modal integration with autoencoders, honest by default.", no_args_is_help=True,
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    )  # fmt: skip
+    asked = next((a for a in given if not a.startswith("-")), None)
+    if asked is not None and asked not in VERBS:
+        from isthmus.errors import nearest
+
+        guess = nearest(asked, VERBS)
+        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(VERBS)}"
+        raise InputError("no such command", met=asked, hint=hint)
+    for verb, text in VERBS.items():
+        if verb == asked:
+            app.command(verb, help=None)(importlib.import_module(f"isthmus.cli.{verb}").command)
+        else:
+            app.command(verb, help=text)(_absent)
+    app.callback()(_options)
+    return app
+
+
+def _absent() -> None:
+    """Stand in for a verb that was not asked for."""
+
+
+def _options(
+    debug: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Multi-modal integration with autoencoders, honest by default.
+
+    --debug shows tracebacks, --verbose what was detected and decided.
+    """
+
+
+def _speak(stream: TextIO, *, verbose: bool) -> None:
+    """Warnings (with --verbose everything) to the terminal, a line each."""
+    handler = logging.StreamHandler(stream)
+    handler.setLevel(logging.INFO if verbose else logging.WARNING)
+    handler.setFormatter(_Lines())
+    logger = logging.getLogger("isthmus")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [h for h in logger.handlers if not isinstance(h.formatter, _Lines)] + [handler]
+    logger.propagate = False
+
+
+class _Lines(logging.Formatter):
+    """`warning: ...`, or the message alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = " ".join(record.getMessage().split())
+        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text

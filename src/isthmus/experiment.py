@@ -1,0 +1,197 @@
+"""From a recipe to a run folder: read, split, prepare, fit, evaluate, report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mudata as md
+import pandas as pd
+
+from isthmus import assess, results
+from isthmus.data.read import read
+from isthmus.data.simulate import simulate
+from isthmus.data.split import labels as split_labels
+from isthmus.data.split import take
+from isthmus.errors import RecipeError, nearest
+from isthmus.fitted import Fitted, load
+from isthmus.fitting import fit
+from isthmus.folder import Signals, finished, growing
+from isthmus.recipe import Recipe
+from isthmus.training.checkpoint import Keeper
+from isthmus.training.engine import Watch
+
+log = logging.getLogger("isthmus.run")
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fit: its name, and its samples by part."""
+
+    name: str
+    parts: Mapping[str, md.MuData]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run under way."""
+
+    recipe: Recipe
+    folder: Path
+    resume: bool
+    signals: Signals
+    watch: Watch | None
+
+
+def run(
+    recipe: Recipe, out: str | Path, *, resume: bool = False, overwrite: bool = False, watch: Watch | None = None
+) -> Path:
+    """Carry out a recipe.
+
+    Parameters
+    ----------
+    recipe
+        What to do; see `isthmus.recipe.load_recipe`.
+    out
+        The run folder; it appears when the run is whole.
+    resume
+        Go on with an interrupted run of the same recipe.
+    overwrite
+        Replace a run folder that is there.
+    watch
+        Called after every epoch.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    InputError
+        The recipe, the data or the folder is wrong.
+    RunError
+        Training could not go on.
+    InterruptedTraining
+        A signal asked for a stop.
+    """
+    out = Path(out)
+    text = recipe.text()
+    if resume and finished(out) and (out / "recipe.yaml").read_text(encoding="utf-8") == text:
+        log.warning("%s is complete: nothing to resume", out)
+        return out / "report.html"
+    signals = Signals()
+    with signals.caught(), growing(out, text, resume=resume, overwrite=overwrite) as folder:
+        _carry_out(Run(recipe, folder, resume, signals, watch))
+    return out / "report.html"
+
+
+def _carry_out(run: Run) -> None:
+    with timed("read"):
+        mdata = cohort(run.recipe)
+    splits = split_labels(mdata.obs, run.recipe.data.split)
+    labels = _labels(run.recipe, mdata)
+    folds = [Fold(f"fold{i}" if len(splits) > 1 else ALL, _parts(mdata, s)) for i, s in enumerate(splits)]
+    measured, final = [], None
+    for fold in folds:
+        final = _fitted(run, fold)
+        with timed(f"evaluate {fold.name}"):
+            measured.append(_measured(run.recipe, final, fold, labels))
+    if len(folds) > 1:
+        log.info("%d folds are measured; the model that is kept is fitted on all samples", len(folds))
+        final = _fitted(run, Fold(ALL, {"train": mdata}))
+    assert final is not None
+    with timed("report"):
+        results.write(run.folder, results.Found(run.recipe, mdata, final, splits, measured))
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Log how long a stage took."""
+    started = time.perf_counter()
+    yield
+    log.info("%s: %.1f s", what, time.perf_counter() - started)
+
+
+def cohort(recipe: Recipe) -> md.MuData:
+    """The samples a recipe speaks of."""
+    data = recipe.data
+    if data.simulate is not None:
+        return simulate(**{k: getattr(data.simulate, k) for k in type(data.simulate).model_fields})
+    mdata = read(data.read, data.obs)
+    for key, keys in (("prepare", recipe.prepare), ("likelihood", recipe.likelihood)):
+        for name in keys:
+            if name not in mdata.mod:
+                guess = nearest(name, mdata.mod)
+                hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(mdata.mod)}"
+                raise RecipeError("no such modality", where=f"{key}.{name}", hint=hint)
+    return mdata
+
+
+def _labels(recipe: Recipe, mdata: md.MuData) -> list[str]:
+    """The labels to benchmark on; each is a column of obs."""
+    if recipe.evaluate.embedding is None:
+        return []
+    labels = assess.labels_of(mdata.obs, recipe.evaluate.embedding.labels)
+    for label in labels:
+        if label not in mdata.obs.columns:
+            guess = nearest(label, map(str, mdata.obs.columns))
+            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(map(str, mdata.obs.columns[:8]))}"
+            raise RecipeError("no such column in obs", where="evaluate.embedding.labels", met=label, hint=hint)
+    return labels
+
+
+def _parts(mdata: md.MuData, split: pd.Series) -> dict[str, md.MuData]:
+    present = [p for p in ("train", "valid", "test") if (split == p).any()]
+    parts = dict(zip(present, take(mdata, split), strict=True))
+    log.info("split: %s", ", ".join(f"{len(m.obs)} {p}" for p, m in parts.items()))
+    return parts
+
+
+def _fitted(run: Run, fold: Fold) -> Fitted:
+    """Fit, or load what an interrupted run had finished."""
+    folder = run.folder / "fits" / fold.name
+    if run.resume and (folder / "model" / "manifest.json").is_file():
+        log.info("fit %s: already done", fold.name)
+        return load(folder / "model")
+    folder.mkdir(parents=True, exist_ok=True)
+    training = run.recipe.training
+    keeper = Keeper(folder, training.checkpoint_every, run.resume, run.signals.met)
+    with timed(f"fit {fold.name}"), run.signals.deferred():
+        fitted = fit(
+            run.recipe.model, fold.parts["train"], fold.parts.get("valid"), prepare=run.recipe.prepare,
+            likelihood=run.recipe.likelihood, training=training, keeper=keeper, watch=_watch(run, fold),
+        )  # fmt: skip
+    fitted.save(folder / "model")
+    keeper.path.unlink(missing_ok=True)
+    return fitted
+
+
+def _watch(run: Run, fold: Fold) -> Watch:
+    """The caller's watcher, and TensorBoard where it is asked for."""
+    also: list[Callable[[dict[str, Any]], None]] = [] if run.watch is None else [run.watch]
+    if run.recipe.training.tensorboard:
+        from isthmus.training.tensorboard import writer
+
+        also.append(writer(run.folder / "tensorboard" / fold.name))
+
+    def watch(row: dict[str, Any]) -> None:
+        log.debug("epoch %s", row)
+        for each in also:
+            each({**row, "fit": fold.name})
+
+    return watch
+
+
+def _measured(recipe: Recipe, fitted: Fitted, fold: Fold, labels: Sequence[str]) -> assess.Measured:
+    keys = recipe.evaluate.embedding
+    return assess.measure(
+        fitted, fold.parts, labels, learners=keys.learners if keys else (), baselines=keys.baselines if keys else (),
+        seed=recipe.training.seed,
+    )  # fmt: skip

@@ -1,0 +1,175 @@
+"""A recipe: YAML or keyword arguments, checked as a whole before any data is read or torch is imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+
+from isthmus import registry
+from isthmus.config import Config, Likelihood, validate
+from isthmus.data.simulate import Simulation
+from isthmus.data.source import Source, expand
+from isthmus.data.split import Split
+from isthmus.errors import RecipeError
+from isthmus.prepare.step import describe, parse_steps
+from isthmus.training.settings import Training
+from isthmus.yaml_text import dump_yaml, load_yaml, override
+
+Part = Literal["train", "valid", "test"]
+
+
+class Data(Config):
+    """Where the cohort comes from and how it is divided. Exactly one of `read` and `simulate` is given."""
+
+    read: dict[str, Source] | Source | None = None
+    """Modality -> file (or mapping with `path` and options), or one h5mu file."""
+    simulate: Simulation | None = None
+    """Simulate a cohort with known truth instead."""
+    obs: Source | None = None
+    """Table of annotations, one row a sample."""
+    split: Split = Split()
+    """How the cohort is divided."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Data:
+        if (self.read is None) == (self.simulate is None):
+            raise ValueError("give exactly one of `read` and `simulate`")
+        return self
+
+
+class Embedding(Config):
+    """What is predicted from the embedding, and from the baselines beside it."""
+
+    labels: tuple[str, ...] | None = None
+    """Columns of obs. None: the first five that hold two to twenty classes."""
+    learners: tuple[Literal["logistic", "svm", "forest"], ...] = ("logistic", "svm", "forest")
+    """Who predicts."""
+    baselines: tuple[Literal["pca", "umap", "random_features", "raw"], ...] = (
+        "pca",
+        "umap",
+        "random_features",
+        "raw",
+    )
+    """What stands beside the embedding (umap where umap-learn is installed)."""
+    resamples: int = 200
+    """Bootstrap resamples of the test samples for intervals (a single split)."""
+
+
+class Reconstruction(Config):
+    """How well the values are reconstructed, beside PCA and the train means."""
+
+    splits: tuple[Part, ...] = ("train", "valid", "test")
+    """Parts of the cohort to score."""
+
+
+class Evaluate(Config):
+    """What is measured on the fitted model."""
+
+    embedding: Embedding | None = Embedding()
+    """The embedding benchmark; None leaves it out."""
+    reconstruction: Reconstruction = Reconstruction()
+    """The reconstruction scores."""
+
+
+class Recipe(Config):
+    """All settings of a run."""
+
+    data: Data
+    """Where the cohort comes from."""
+    prepare: dict[str, list[Any]] = Field(default_factory=dict)
+    """Modality -> steps, fitted on train. A modality not named is standardised; counts are left as they are."""
+    likelihood: dict[str, Likelihood] = Field(default_factory=dict)
+    """Modality -> gaussian (default), bernoulli, poisson, nb or zinb."""
+    model: SerializeAsAny[Config]
+    """The architecture, by `name`, and its settings."""
+    training: Training = Training()
+    """The training loop."""
+    evaluate: Evaluate = Evaluate()
+    """What is measured."""
+    versions: dict[str, str] | None = None
+    """Written into the resolved recipe; not read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and isinstance(model := raw.get("model"), Mapping):
+            name = model.get("name")
+            if not isinstance(name, str):
+                raise RecipeError(
+                    "names no architecture", where="model.name", met=name, wanted=" or ".join(registry.names())
+                )
+            keys = {k: v for k, v in model.items() if k != "name"}
+            raw = {**raw, "model": validate(registry.settings(name), keys, where="model")}
+        return raw
+
+    @field_validator("prepare")
+    @classmethod
+    def _steps(cls, prepare: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {m: [describe(s) for s in parse_steps(steps, where=f"prepare.{m}")] for m, steps in prepare.items()}
+
+    def text(self) -> str:
+        """The resolved recipe as YAML: every key, and the versions it was run with."""
+        tree = self.model_dump(mode="json", exclude={"model", "versions"}, exclude_none=True)
+        model = {"name": registry.name_of(self.model), **self.model.model_dump(mode="json")}
+        order = {k: model if k == "model" else tree.get(k) for k in type(self).model_fields if k != "versions"}
+        return dump_yaml({**order, "versions": versions()})
+
+
+def versions() -> dict[str, str]:
+    """Of what computes: isthmus, torch, numpy, scikit-learn, Python."""
+    found = {name: version(name) for name in ("isthmus", "torch", "numpy", "scikit-learn")}
+    return {**found, "python": platform.python_version()}
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file; `overrides` are `key.key=value`.
+
+    Relative paths in the recipe are looked up from the folder of the file, and stand absolute in the result.
+
+    Raises
+    ------
+    RecipeError
+        The file is missing, is not YAML, or a key or value is wrong.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise RecipeError("is a folder", where=str(file.absolute()), wanted="a recipe file")
+    if not file.is_file():
+        raise RecipeError("there is no such file", where=str(file.absolute()), wanted="a recipe file")
+    tree = load_yaml(file.read_bytes(), str(path))
+    for item in overrides:
+        tree = override(tree, item)
+    return parse_recipe(tree, root=file.absolute().parent)
+
+
+def parse_recipe(tree: Mapping[str, Any], *, root: Path | None = None) -> Recipe:
+    """A recipe from a mapping; relative paths count from `root` (the current folder)."""
+    recipe = validate(Recipe, tree, where="")
+    return _absolute(recipe, root or Path.cwd())
+
+
+def _absolute(recipe: Recipe, root: Path) -> Recipe:
+    """The recipe with every path absolute, so that it means the same wherever it is copied to."""
+
+    def at_root(source: Source, where: str) -> Source:
+        path = expand(source.path, root=root, where=where)
+        return source.model_copy(update={"path": os.path.normpath(path)})
+
+    data = recipe.data
+    keys: dict[str, Any] = {}
+    if isinstance(data.read, Source):
+        keys["read"] = at_root(data.read, "data.read")
+    elif data.read is not None:
+        keys["read"] = {m: at_root(s, f"data.read.{m}") for m, s in data.read.items()}
+    if data.obs is not None:
+        keys["obs"] = at_root(data.obs, "data.obs")
+    if data.split.file is not None:
+        file = os.path.normpath(expand(data.split.file, root=root, where="data.split.file"))
+        keys["split"] = data.split.model_copy(update={"file": file})
+    return recipe.model_copy(update={"data": data.model_copy(update=keys)})

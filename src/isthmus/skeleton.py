@@ -1,0 +1,68 @@
+"""A commented recipe with every key, its default and its meaning, printed from the classes that declare the keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from isthmus import registry
+from isthmus.data.split import Split
+from isthmus.prepare import step as steps
+from isthmus.recipe import Embedding, Reconstruction
+from isthmus.training.settings import Training
+from isthmus.yaml_text import dump_yaml
+
+HEAD = """\
+# A recipe for isthmus run. Every key is here with its default; delete what you leave as it is.
+# Relative paths start at the folder of this file; ${NAME:-default} takes an environment variable.
+
+data:
+  # modality: file (csv, tsv, parquet, xlsx, h5ad, zarr), or {path: ..., orientation: ..., separator: ..., ...};
+  # or one h5mu file. Instead of read: `simulate: {n: 200, modalities: {rna: 500, protein: 60}}`.
+  read:
+    rna: rna.parquet
+    cnv: cnv.csv.gz
+  # table of annotations, one row a sample
+  obs: clinical.csv
+  split:
+"""
+
+
+def skeleton(model: str) -> str:
+    """The recipe of an architecture, as YAML with comments.
+
+    Raises
+    ------
+    RecipeError
+        There is no such architecture.
+    """
+    kind = registry.settings(model)
+    known = [f"#   {n}: {(steps.get(n).__doc__ or '').strip().splitlines()[0]}" for n in steps.names()]
+    parts = [
+        HEAD + _keys(Split(), 4, fractions=[0.6, 0.2, 0.2]),
+        "# Steps per modality, fitted on train, in order; [standardise] where a modality is not named. There are:",
+        *known,
+        "prepare:\n  rna: [{top_variance: 2000}, standardise]\n  cnv: [standardise]\n",
+        "# gaussian (default), bernoulli, poisson, nb or zinb, by modality",
+        "likelihood: {rna: gaussian, cnv: gaussian}\n",
+        f"# {(kind.__doc__ or '').strip().splitlines()[0]}\nmodel:\n  name: {model}\n" + _keys(kind(), 2),
+        "training:\n" + _keys(Training(), 2),
+        "evaluate:\n  embedding:\n" + _keys(Embedding(), 4) + "  reconstruction:\n" + _keys(Reconstruction(), 4),
+    ]
+    return "\n".join(parts)
+
+
+def _keys(settings: BaseModel, indent: int, **instead: Any) -> str:
+    """A line of comment and a line of `key: value` per key."""
+    pad, lines = " " * indent, []
+    values = settings.model_dump(mode="json") | instead
+    for key, field in type(settings).model_fields.items():
+        lines += [f"{pad}# {field.description or key}", f"{pad}{_one_line(key, values[key])}"]
+    return "\n".join(lines) + "\n"
+
+
+def _one_line(key: str, value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"{key}: [{', '.join(str(v) for v in value)}]"
+    return dump_yaml({key: value}).strip()
