@@ -124,5 +124,4 @@ def _silhouette(z: np.ndarray, codes: np.ndarray, seed: int) -> float:
 
 def _entropy(shares: np.ndarray) -> np.ndarray:
     """In nats, over the last axis."""
-    total: np.ndarray = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1)
-    return total
+    return np.asarray(-(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=-1))

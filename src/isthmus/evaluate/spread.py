@@ -43,7 +43,9 @@ class Corrected(NamedTuple):
     p: float
 
 
-def nadeau_bengio(differences: np.ndarray, n_train: float, n_test: float, *, level: float = 0.95) -> Corrected:
+def nadeau_bengio(
+    differences: np.ndarray, n_train: float | int, n_test: float | int, *, level: float = 0.95
+) -> Corrected:
     """Test whether the mean of J differences over resampled splits is 0.
 
     Parameters

@@ -23,7 +23,7 @@ HALF = 5e-4
 """What rounds to no difference in three decimals."""
 
 
-def number(value: float) -> str:
+def number(value: float | int) -> str:
     """Three decimals without the leading zero: .991, -.004, 1.000; `not known` for NaN."""
     if np.isnan(value):
         return "not known"
@@ -33,7 +33,7 @@ def number(value: float) -> str:
 
 
 def verdict(
-    summary: pd.DataFrame,
+    summary: pd.DataFrame | None,
     reconstruction: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
     *,
     model: str,
@@ -49,7 +49,8 @@ def verdict(
     Parameters
     ----------
     summary
-        What `summarise` or `bootstrap` gives, with the model and its baselines as representations.
+        What `summarise` or `bootstrap` gives, with the model and its baselines as representations; None
+        where no label was asked for.
     reconstruction
         Modality -> representation (the model's name, `pca`, `mean`, ...) -> what `reconstruction` gives.
     model
@@ -68,6 +69,7 @@ def verdict(
         per modality. A score that is missing is said to be so.
     """
     title = title or f"the {model}"
+    summary = pd.DataFrame() if summary is None else summary
     reference = str(summary.attrs.get("reference", "pca"))
     duels = _duels(summary, model, reference)
     fits = _fits(reconstruction or {}, model, reference)
@@ -118,7 +120,9 @@ class _Duel:
 
 def _duels(summary: pd.DataFrame, model: str, reference: str) -> list[_Duel]:
     """One per label that the model was scored on."""
-    found = []
+    found: list[_Duel] = []
+    if summary.empty:
+        return found
     headline = summary[summary["metric"].isin(METRICS)]
     for label, of_label in headline.groupby("label", sort=False):
         learners = list(dict.fromkeys(of_label["learner"]))
