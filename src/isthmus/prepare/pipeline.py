@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from isthmus.data.table import Array, Table
 from isthmus.errors import DataError, ModelError, RecipeError, listed
 from isthmus.prepare import checks
+from isthmus.prepare.elementwise import Clip
 from isthmus.prepare.prepared import Prepared
 from isthmus.prepare.step import Affine, Entry, Step, clipped, describe, parse_steps
 
@@ -211,7 +212,7 @@ class _Tail:
 
     def check(self, step: Step, x: Array) -> None:
         """Only clipping may follow what is applied per batch."""
-        if self.deferred and step.name != "clip":
+        if self.deferred and not isinstance(step, Clip):
             raise RecipeError(
                 "comes after a step that shifts a sparse table, which happens a batch at a time",
                 where=f"prepare.{self.modality}.{step.name}",
@@ -226,8 +227,8 @@ class _Tail:
             self.shift, self.scale = step.shift_, step.scale_
             self.low, self.high = step.bounds()
             self.deferred = True
-        elif step.name == "clip":
-            low, high = getattr(step.options, "low", None), getattr(step.options, "high", None)
+        elif isinstance(step, Clip):
+            low, high = step.options.low, step.options.high
             moves_zero = (low is not None and low > 0) or (high is not None and high < 0)
             if not self.deferred and not moves_zero:
                 return False
