@@ -194,6 +194,14 @@ def test_wide_representations_meet_the_logistic_learner_only(monkeypatch):
     ]
 
 
+def test_the_support_vector_machine_is_left_out_where_it_would_take_too_long(monkeypatch):
+    monkeypatch.setattr(probes, "MOST_PRODUCTS", TRAIN * TRAIN * 3)
+    z, labels = planted()
+    table = run({"wide": z, "small": z[:, :3]}, labels[["kind"]])
+    assert [(s["representation"], s["learner"]) for s in table.attrs["skipped"]] == [("wide", "svm")]
+    assert "200 training samples of 4 columns" in table.attrs["skipped"][0]["reason"]
+
+
 def test_sparse_representations_are_probed_without_centring():
     rng = np.random.default_rng(0)
     x = rng.poisson(1.0, (N, 30)).astype(np.float32)

@@ -38,6 +38,8 @@ MOST_COLUMNS = 5_000
 """Wider representations (raw features) are given to the logistic learner only."""
 MOST_ROWS = 10_000
 """With more training samples the support vector machine, quadratic in them, is left out."""
+MOST_PRODUCTS = 20_000_000_000
+"""It is left out, too, where samples^2 x columns are more than this: some twenty seconds."""
 TREES = 100
 LEAF = 2
 MAX_ITER = 2_000
@@ -183,6 +185,8 @@ def _too_much(learner: str, n: int, columns: int) -> str | None:
         return f"{columns} columns are more than {MOST_COLUMNS}"
     if learner == "svm" and n > MOST_ROWS:
         return f"{n} training samples are more than {MOST_ROWS}"
+    if learner == "svm" and n * n * columns > MOST_PRODUCTS:
+        return f"{n} training samples of {columns} columns would take too long"
     return None
 
 
