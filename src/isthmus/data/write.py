@@ -24,6 +24,7 @@ import pyarrow.parquet
 import scipy.sparse as sp
 
 from isthmus.data.compress import opened
+from isthmus.data.numbers import WHOLE
 from isthmus.errors import DataError, RunError, shortened
 
 __all__ = ["atomic", "write"]
@@ -312,6 +313,8 @@ def _column(column: pd.Series, safe: Any) -> pa.Array:
     if pd.api.types.is_bool_dtype(column.dtype):
         return pa.array([None if pd.isna(v) else str(bool(v)) for v in column], pa.string())
     if pd.api.types.is_numeric_dtype(column.dtype):
+        if column.dtype == np.float32 and (column.abs() > WHOLE).any():
+            column = column.astype(np.float64)  # the shortest text of a large float32 is another whole number
         return pa.array(column, from_pandas=True)
     return pa.array(
         [None if t is None else str(t) for t in safe(None if pd.isna(v) else v for v in column)], pa.string()

@@ -1,0 +1,82 @@
+"""The table of annotations: what type a column has."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from isthmus.data.numbers import MISSING, parsed
+from isthmus.errors import DataError
+
+TRUTH = {"true": True, "TRUE": True, "True": True, "false": False, "FALSE": False, "False": False}
+LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
+INFINITE = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
+
+
+def typed(cells: pd.Series, where: str, decimal: str = ".") -> pd.Series:
+    """A column of text as booleans, numbers or text.
+
+    `True`/`False` in any usual spelling are booleans; `yes`, `no`, `007` and whatever else is not a number stay text.
+    A column of text with repeated values is categorical. Missing is what `numbers.MISSING` lists.
+    """
+    trimmed = ["" if c is None else c.strip() for c in cells]
+    stripped = [None if c in MISSING else c for c in trimmed]
+    found = [c for c in stripped if c is not None]
+    if found and all(c in TRUTH for c in found):
+        values = [None if c is None else TRUTH[c] for c in stripped]
+        return pd.Series(values, cells.index, dtype=bool if len(found) == len(values) else "boolean", name=cells.name)
+    if found and not any(LEADING_ZERO.match(c) for c in found):
+        numbers = parsed(pa.chunked_array([pa.array(stripped, pa.string())]), decimal)
+        if not isinstance(numbers, int):
+            if bad := next((c for c in found if INFINITE.fullmatch(c)), None):
+                raise DataError("is infinite", where=f"{where}, column {cells.name!r}", met=bad)
+            return _whole(pd.Series(numbers, cells.index, name=cells.name))
+    return as_text(pd.Series(stripped, cells.index, dtype=object, name=cells.name))
+
+
+def _whole(numbers: pd.Series) -> pd.Series:
+    """Whole numbers without gaps as int64."""
+    if numbers.isna().any() or (numbers.abs() > 2**53).any() or not (numbers == np.rint(numbers)).all():
+        return numbers
+    return numbers.astype(np.int64)
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """Text with None for missing; categorical where values repeat, as anndata's files have it."""
+    values = column.astype(object).where(column.notna(), None)
+    values = values.map(lambda v: v if v is None else str(v)).astype(object)
+    known = values.dropna()
+    return values.astype("category") if known.nunique() < len(known) else values
+
+
+def tidy(obs: pd.DataFrame) -> pd.DataFrame:
+    """Columns of a DataFrame in types that every file format holds; column names as text."""
+
+    def one(column: pd.Series) -> pd.Series:
+        kind = column.dtype
+        if isinstance(kind, pd.CategoricalDtype):
+            column = column.cat.remove_unused_categories()
+            if all(isinstance(c, str) for c in column.cat.categories):
+                return column
+            return column.cat.rename_categories([str(c) for c in column.cat.categories])
+        if pd.api.types.is_bool_dtype(kind):
+            return column.astype("boolean") if column.hasnans else column.astype(bool)
+        if pd.api.types.is_numeric_dtype(kind):
+            return column.astype(np.float64) if column.hasnans or pd.api.types.is_float_dtype(kind) else _plain(column)
+        known: list[Any] = list(column.dropna())
+        if known and all(isinstance(v, bool | np.bool_) for v in known):
+            return column.astype("boolean") if len(known) < len(column) else column.astype(bool)
+        if known and all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in known):
+            return _whole(column.astype(np.float64))
+        return as_text(column)
+
+    names = [str(c).strip() for c in obs.columns]
+    return pd.DataFrame({n: one(obs.iloc[:, j]) for j, n in enumerate(names)}, index=obs.index)
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    return column.astype(np.int64)

@@ -1,0 +1,208 @@
+"""Files, tables and containers to one cohort, aligned by sample id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import anndata as ad
+import mudata as md
+import numpy as np
+import pandas as pd
+
+from isthmus.data.align import check_overlap, merged_obs, oriented
+from isthmus.data.cohort import build, combinations
+from isthmus.data.compress import MAGIC
+from isthmus.data.containers import CONTAINERS, clean, modality_of, read_container, selected
+from isthmus.data.obs import tidy
+from isthmus.data.source import Source, existing, expand, source_of
+from isthmus.data.tables import EXCEL, FEATHER, PARQUET, Grid, frame_grid, indexed, obs_frame, read_grid, read_obs
+from isthmus.errors import DataError, RecipeError
+
+__all__ = ["Source", "combinations", "read"]
+
+log = logging.getLogger("isthmus.data")
+TEXT = (".csv", ".tsv", ".txt", ".tab")
+READABLE = (*TEXT, *PARQUET, *FEATHER, *EXCEL, *CONTAINERS)
+Given: TypeAlias = str | Path | Source | Mapping[str, Any] | pd.DataFrame | ad.AnnData
+
+
+def read(
+    sources: Mapping[str, Given] | md.MuData | str | Path,
+    obs: str | Path | Source | Mapping[str, Any] | pd.DataFrame | None = None,
+    *,
+    root: Path | None = None,
+    **defaults: Any,
+) -> md.MuData:
+    """Read a cohort.
+
+    Parameters
+    ----------
+    sources
+        Modality -> path, DataFrame (index = ids), AnnData, or the keys of `Source` (`{path: ..., orientation: ...}`);
+        or one h5mu or zarr path, one folder of tables as `ist.write` leaves it, or MuData. Paths may be csv, tsv or
+        txt (plain, .gz, .bz2, .xz, .zst), parquet, feather, xlsx, h5ad, h5mu and zarr.
+    obs
+        Annotations of the samples: a table whose first column (or `id_column`) holds sample ids.
+    root
+        Folder at which relative paths start; by default the current one.
+    **defaults
+        Keys of `Source` for every source that does not set them itself: `orientation`, `separator`, `decimal`,
+        `encoding`, ...; `id_column` is that of `obs` alone.
+
+    Returns
+    -------
+    MuData over the union of all samples: first those of `obs` in its order, then by first appearance. `.obs` has the
+    annotations unprefixed. Each modality is an AnnData of its own samples x features: X is float32 (float64 where
+    float32 would lose a whole number), dense with NaN for missing, or CSR where it came sparse.
+
+    Raises
+    ------
+    DataError
+        A file is missing, damaged, or could mean two things; a cell is no number; an id occurs twice; the modalities
+        share no sample. The message names file, row and column.
+    RecipeError
+        An option is unknown or wrong.
+    """
+    source_of("-", defaults, where="read")
+    if isinstance(sources, str | Path):
+        sources, obs = _one_path(expand(sources, root=root, where="read"), obs)
+    if isinstance(sources, md.MuData):
+        return _of_mudata(sources, obs, root, defaults)
+    if not sources:
+        raise RecipeError("names no modality", where="read", wanted="a path per modality")
+    annotated = None if obs is None else _obs(obs, root, _applicable(obs, defaults))
+    shared = {k: v for k, v in defaults.items() if k != "id_column"}
+    modalities = _modalities(sources, annotated, root, shared)
+    return _cohort(modalities, annotated, "obs" if obs is None or isinstance(obs, pd.DataFrame) else str(obs), {})
+
+
+def _cohort(
+    modalities: dict[str, ad.AnnData], obs: pd.DataFrame | None, where: str, uns: Mapping[str, Any]
+) -> md.MuData:
+    """The aligned cohort, and a line in the log for each combination of modalities."""
+    check_overlap(modalities, obs)
+    table = tidy(merged_obs(modalities, obs, where if len(where) < 200 else "obs"))
+    for adata in modalities.values():
+        adata.obs = adata.obs[["bag"]] if "bag" in adata.obs else pd.DataFrame(index=adata.obs_names)
+    mdata = build(modalities, table, uns=uns)
+    log.info("%d samples, %s", mdata.n_obs, ", ".join(f"{m} {a.n_obs} x {a.n_vars}" for m, a in mdata.mod.items()))
+    if len(mdata.mod) > 1:
+        for row in combinations(mdata).to_dict("records"):
+            log.info("%d samples have %s", row["samples"], " + ".join(m for m in mdata.mod if row[m]))
+    return mdata
+
+
+def _one_path(path: Path, obs: Any) -> tuple[Any, Any]:
+    """An h5mu file as MuData, or a folder of tables as sources."""
+    path = existing(path)
+    if path.suffix.lower() in (".h5mu", ".zarr") and (found := read_container(path)) is not None:
+        if isinstance(found, md.MuData):
+            return found, obs
+        raise DataError("holds a single AnnData", where=str(path), hint=f"name its modality: {{rna: {path.name}}}")
+    if not path.is_dir():
+        hint = f"name its modality: {{rna: {path.name}}}"
+        raise DataError("is one table without a name of its modality", where=str(path), hint=hint)
+    tables = {p.name.split(".")[0]: p for p in sorted(path.iterdir()) if _suffix(p) in READABLE and p.name[0] != "."}
+    if not set(tables) - {"obs"}:
+        raise DataError("is a folder without a table in it (nor zarr)", where=str(path), wanted="csv or parquet files")
+    given = tables.pop("obs", None)
+    return tables, given if obs is None else obs
+
+
+def _suffix(path: Path) -> str:
+    """The suffix that tells the format, below one of compression."""
+    suffixes = [s.lower() for s in path.suffixes]
+    packed = suffixes[-1:] and suffixes[-1] in MAGIC.values()
+    return next(iter(suffixes[-2:-1] if packed else suffixes[-1:]), "")
+
+
+def _of_mudata(mdata: md.MuData, obs: Any, root: Path | None, defaults: Mapping[str, Any]) -> md.MuData:
+    if mdata.axis != 0:
+        raise DataError(
+            "MuData whose modalities share features, not samples", met=f"axis {mdata.axis}", wanted="axis 0"
+        )
+    if not mdata.mod:
+        raise DataError("MuData without a modality")
+    if nested := [m for m, a in mdata.mod.items() if not isinstance(a, ad.AnnData)]:
+        raise DataError("MuData within MuData", met=nested[0], wanted="AnnData as modalities")
+    modalities = {m: clean(a, m) for m, a in mdata.mod.items()}
+    own = mdata.obs if mdata.obs.shape[1] else None
+    annotated = own if obs is None else _obs(obs, root, _applicable(obs, defaults))
+    if own is not None and obs is None:
+        annotated = obs_frame(own, "obs")
+    if annotated is None:
+        annotated = obs_frame(pd.DataFrame(index=mdata.obs_names), "obs")
+    return _cohort(modalities, annotated, "obs", mdata.uns)
+
+
+def _applicable(given: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults that the obs table takes: how to read a file, not which way round it is."""
+    return {k: v for k, v in defaults.items() if k in ("separator", "decimal", "encoding", "id_column", "duplicates")}
+
+
+def _obs(given: Any, root: Path | None, defaults: Mapping[str, Any]) -> pd.DataFrame:
+    """The table of annotations."""
+    if isinstance(given, pd.DataFrame):
+        return obs_frame(indexed(given, source_of("-", defaults, where="obs"), "obs"), "obs")
+    source = source_of(given, defaults, where="obs")
+    path = existing(expand(source.path, root=root, where="obs"))
+    if (kind := _suffix(path)) not in (*TEXT, *PARQUET, *FEATHER, *EXCEL):
+        raise DataError("is no table of annotations", where=str(path), met=kind, wanted=".csv, .tsv, .parquet or .xlsx")
+    table = read_obs(path, source)
+    return table[~table.index.duplicated()] if source.duplicates == "first" else table
+
+
+def _modalities(
+    sources: Mapping[str, Given], obs: pd.DataFrame | None, root: Path | None, defaults: Mapping[str, Any]
+) -> dict[str, ad.AnnData]:
+    """Every source as AnnData, samples in rows, in the order given."""
+    done: dict[str, ad.AnnData] = {}
+    grids: dict[str, Grid] = {}
+    asked: dict[str, str | None] = {}
+    for name, given in sources.items():
+        found, asked[name] = _open(name, given, root, defaults)
+        if isinstance(found, Grid):
+            grids[name] = found
+        else:
+            done[name] = found
+    ids = [i for i in (None if obs is None else obs.index, *(a.obs_names for a in done.values())) if i is not None]
+    known = pd.Index(np.unique(np.concatenate([np.asarray(i, dtype=object) for i in ids]))) if ids else None
+    done |= oriented(grids, asked, known)
+    return {name: done[name] for name in sources}
+
+
+def _open(
+    name: str, given: Given, root: Path | None, defaults: Mapping[str, Any]
+) -> tuple[Grid | ad.AnnData, str | None]:
+    """One source, and the orientation that the user asks for."""
+    if not isinstance(name, str) or not name or "/" in name or ":" in name:
+        raise RecipeError("is no name for a modality", where="read", met=name, wanted="text without / and :")
+    if isinstance(given, pd.DataFrame | ad.AnnData):
+        source = source_of("-", defaults, where=f"read.{name}")
+        if isinstance(given, pd.DataFrame):
+            return frame_grid(indexed(given, source, name), name, source), source.orientation
+        return _container(given, source, name), None
+    source = source_of(given, defaults, where=f"read.{name}")
+    path = existing(expand(source.path, root=root, where=f"read.{name}"))
+    kind = _suffix(path)
+    if kind in CONTAINERS:
+        found = read_container(path)
+        adata = modality_of(found, source.modality, str(path)) if isinstance(found, md.MuData) else found
+        return _container(adata, source, str(path)), None
+    if path.is_dir():
+        raise DataError("is a folder", where=str(path), wanted="a file, or a folder called .zarr")
+    if kind not in READABLE:
+        raise DataError("has a suffix that is not read", where=str(path), met=kind, wanted=", ".join(READABLE))
+    return read_grid(path, source), source.orientation
+
+
+def _container(adata: ad.AnnData, source: Source, where: str) -> ad.AnnData:
+    adata = selected(adata, source, where)
+    if source.orientation == "samples_in_columns":
+        adata = adata.T
+    if source.duplicates == "first":
+        adata = adata[~adata.obs_names.duplicated()]
+    return clean(adata, where)

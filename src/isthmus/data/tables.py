@@ -1,0 +1,206 @@
+"""One table from one file or DataFrame: labels of rows and columns, and the values between them."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import scipy.sparse as sp
+
+from isthmus.data.numbers import of_frame
+from isthmus.data.obs import tidy, typed
+from isthmus.data.source import Source
+from isthmus.data.text import chosen, columns_of, labels_of, open_text, values_of
+from isthmus.errors import DataError, RecipeError, listed, nearest
+
+log = logging.getLogger("isthmus.data")
+EXCEL = (".xlsx", ".xls", ".xlsm")
+PARQUET = (".parquet", ".pq")
+FEATHER = (".feather", ".arrow")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table whose orientation need not be known yet."""
+
+    values: np.ndarray | sp.csr_matrix
+    """Rows x columns."""
+    rows: pd.Index
+    columns: pd.Index
+    where: str
+    """File or argument, for errors."""
+    duplicates: str = "refuse"
+
+    @property
+    def turned(self) -> Grid:
+        """The same table with rows and columns exchanged."""
+        x = self.values
+        turned = sp.csr_matrix(x.T) if isinstance(x, sp.csr_matrix) else np.ascontiguousarray(x.T)
+        return replace(self, values=turned, rows=self.columns, columns=self.rows)
+
+
+def read_grid(path: Path, source: Source) -> Grid:
+    """The values of a table file (errors: see `isthmus.data.read.read`)."""
+    where = str(path)
+    if path.suffix.lower() in (*EXCEL, *PARQUET, *FEATHER):
+        return frame_grid(_frame(path, source), where, source)
+    text = open_text(path, source)
+    ids = labels_of(text)
+    names = [text.header[j] for j in text.keep]
+    values = values_of(text, ids, source.decimal)
+    return Grid(values, cleaned(ids, where, "row"), cleaned(names, where, "column"), where, source.duplicates)
+
+
+def frame_grid(frame: pd.DataFrame, where: str, source: Source | None = None) -> Grid:
+    """The values of a DataFrame whose index holds the row labels."""
+    rows, columns = labels(frame.index), labels(frame.columns)
+
+    def place(i: int, j: int) -> str:
+        return f"{where}, row {rows[i]!r}, column {columns[j]!r}"
+
+    values = of_frame(frame, place, source.decimal if source else ".")
+    duplicates = source.duplicates if source else "refuse"
+    return Grid(values, cleaned(rows, where, "row"), cleaned(columns, where, "column"), where, duplicates)
+
+
+def read_obs(path: Path, source: Source) -> pd.DataFrame:
+    """A table of annotations: index = row labels, columns typed."""
+    where = str(path)
+    if path.suffix.lower() in (*EXCEL, *PARQUET, *FEATHER):
+        frame = _frame(path, source)
+        return obs_frame(frame, where)
+    text = open_text(path, source)
+    ids = cleaned(labels_of(text), where, "row")
+    names = cleaned([text.header[j] for j in text.keep], where, "column")
+    _refuse_twice(names, where, "column")
+    cells = {
+        n: pd.Series(c.to_pylist(), index=ids, dtype=object, name=n)
+        for n, c in zip(names, columns_of(text), strict=True)
+    }
+    return pd.DataFrame({n: typed(c, where, source.decimal) for n, c in cells.items()}, index=ids)
+
+
+def obs_frame(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """A DataFrame as a table of annotations."""
+    frame = frame.set_axis(cleaned(labels(frame.index), where, "row"))
+    names = cleaned(labels(frame.columns), where, "column")
+    _refuse_twice(names, where, "column")
+    return tidy(frame.set_axis(names, axis=1))
+
+
+def labels(index: pd.Index) -> list[str]:
+    """Labels as text: 7 and 7.0 are `7`."""
+    if index.nlevels > 1:
+        raise DataError("has labels of several levels", met=list(index.names), wanted="one id per row and column")
+    return [_label(v) for v in index]
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, float | np.floating) and np.isfinite(value) and float(value).is_integer():
+        return str(int(value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None or pd.isna(value) else str(value)
+
+
+def cleaned(texts: list[str], where: str, what: str) -> pd.Index:
+    """Labels without blanks around them; an empty one is an error."""
+    stripped = [t.strip() for t in texts]
+    changed = [t for t, s in zip(texts, stripped, strict=True) if t != s]
+    if changed:
+        log.warning("%s: blanks around %d %s names were removed, such as %r", where, len(changed), what, changed[0])
+    if "" in stripped:
+        number = stripped.index("") + 1
+        raise DataError(f"{what} number {number} has no name", where=where, wanted="an id for every row and column")
+    return pd.Index(stripped, dtype=object)
+
+
+def _refuse_twice(names: pd.Index, where: str, what: str) -> None:
+    if not names.is_unique:
+        again = names[names.duplicated()]
+        met = f"{again[0]} ({len(again)} such)" if len(again) > 1 else again[0]
+        raise DataError(f"a {what} name occurs twice", where=where, met=met)
+
+
+def _frame(path: Path, source: Source) -> pd.DataFrame:
+    """Parquet, feather or Excel with the row labels as index."""
+    if path.suffix.lower() in EXCEL:
+        return _excel(path, source)
+    where = str(path)
+    try:
+        read = pa.parquet.read_table if path.suffix.lower() in PARQUET else pa.feather.read_table
+        frame = read(path).to_pandas()
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise DataError(f"is no whole {path.suffix[1:]} file", where=where, hint=_line(error)) from None
+    return indexed(frame, source, where)
+
+
+def indexed(frame: pd.DataFrame, source: Source, where: str) -> pd.DataFrame:
+    """The frame with its row labels as index and without dropped columns."""
+    names = labels(frame.columns)
+    if frame.empty:
+        raise DataError("has no rows" if not len(frame) else "has no columns", where=where)
+    given = source.id_column
+    if given is not None and given not in names and frame.index.name == given:
+        given = None
+    named = not isinstance(frame.index, pd.RangeIndex)
+    if named and given is None:
+        missing = [d for d in source.drop if d not in names]
+        if missing:
+            guess = nearest(missing[0], names)
+            hint = f"did you mean {guess!r}?" if guess else f"it has: {listed(names, 6)}"
+            raise DataError("there is no such column", where=where, met=missing[0], hint=hint)
+        return frame.iloc[:, [i for i, n in enumerate(names) if n not in source.drop]]
+    at, keep = chosen(names, source, where)
+    if given is None and not _is_text(frame.iloc[:, 0]):
+        raise DataError(
+            "has no ids: its rows are numbered and its first column is no text",
+            where=where,
+            met=names[0],
+            hint="name the column of ids by id_column, or make it the index",
+        )
+    return frame.iloc[:, keep].set_axis(pd.Index(frame.iloc[:, at], dtype=object))
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(column.dtype)
+
+
+def _excel(path: Path, source: Source) -> pd.DataFrame:
+    where = str(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cells = pd.read_excel(path, sheet_name=source.sheet, header=None, dtype=object, na_filter=False)
+    except ValueError as error:
+        if "orksheet" in str(error):
+            raise RecipeError("there is no such sheet", where=where, met=source.sheet) from None
+        raise DataError("is no whole Excel file", where=where, hint=_line(error)) from None
+    except (BadZipFile, KeyError, OSError, ImportError, TypeError) as error:
+        raise DataError("is no whole Excel file", where=where, hint=_line(error)) from None
+    if len(cells) < 2 or cells.shape[1] < 2:
+        raise DataError("is empty" if cells.empty else "has no table", where=where, wanted="a header, ids and values")
+    dates = [v for v in [*cells.iloc[0], *cells.iloc[:, 0]] if isinstance(v, datetime.date)]
+    if dates:
+        log.warning("%s: Excel has made %d names into dates, such as %s", where, len(dates), dates[0])
+    header = [_label(v) for v in cells.iloc[0]]
+    at, keep = chosen(header, source, where)
+    body = cells.iloc[1:]
+    found = body.iloc[:, keep].set_axis([header[j] for j in keep], axis=1)
+    found = found.replace("", None) if (found == "").to_numpy().any() else found
+    return found.set_axis(pd.Index(body.iloc[:, at], dtype=object)).infer_objects()
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__
