@@ -105,7 +105,7 @@ def public_names() -> list[str]:
 @pytest.mark.parametrize("name", public_names())
 def test_a_public_name_resolves_and_stands_in_the_docs(name):
     assert getattr(isthmus, name) is not None
-    assert re.search(rf"(^## |`)ist\.{re.escape(name)}\b", text("docs/api.md"), re.MULTILINE)
+    assert re.search(rf"(heading: |^## |`)ist\.{re.escape(name)}\b", text("docs/api.md"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", registry.names())
