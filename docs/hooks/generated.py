@@ -130,7 +130,8 @@ def tuned(bounds: Any) -> str:
     if bounds is None:
         return ""
     if bounds.choices:
-        return "each of them" if all(isinstance(c, str) for c in bounds.choices) else ", ".join(map(code, bounds.choices))
+        named = all(isinstance(c, str) for c in bounds.choices)
+        return "each of them" if named else ", ".join(map(code, bounds.choices))
     return f"{bounds.low:g} to {bounds.high:g}{', log' if bounds.log else ''}"
 
 
