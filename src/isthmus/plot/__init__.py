@@ -1,1 +1,17 @@
+"""Arrays and tables to matplotlib figures: no file is written, nothing is shown."""
 
+from isthmus.plot.cohort import presence
+from isthmus.plot.embedding import embedding_scatter, ridgelines
+from isthmus.plot.reconstruction import reconstruction_by_feature
+from isthmus.plot.scores import benchmark
+from isthmus.plot.training import loss_curves, term_shares
+
+__all__ = [
+    "benchmark",
+    "embedding_scatter",
+    "loss_curves",
+    "presence",
+    "reconstruction_by_feature",
+    "ridgelines",
+    "term_shares",
+]

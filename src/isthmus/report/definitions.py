@@ -1,0 +1,68 @@
+"""What every number of a report means, in words, and where it comes from."""
+
+from __future__ import annotations
+
+DEFINITIONS = {
+    "Splits": (
+        "Everything that is fitted (preparation, model, PCA, UMAP, probes) is fitted on the train samples; early "
+        "stopping looks at the valid samples; every number is of the test samples unless it says otherwise."
+    ),
+    "Embedding": ("The posterior mean of every sample, computed deterministically. It is the same at every call."),
+    "R² (reconstruction)": (
+        "1 − Σ(x − x̂)² / Σ(x − m)², over observed entries, where m are the feature means of the train samples: 0 "
+        "is as good as the train mean, 1 is exact, below 0 is worse than the mean. r2 sums over all entries; "
+        "r2_sample is the mean over samples; r2_feature the mean over features, those without variance left out."
+    ),
+    "R² (published)": (
+        "r2_paper measures each sample against its own mean over features. It flatters, since the profile of "
+        "means alone scores high; it stands here only to compare with published values."
+    ),
+    "Pearson": (
+        "pearson_feature: the correlation of x and x̂ over samples, averaged over features; pearson_sample: over "
+        "features, averaged over samples."
+    ),
+    "MSE": ("Mean squared error over observed entries, in the units after preparation."),
+    "AUC": (
+        "Area under the receiver operating curve of a probe that is trained on the embedding of the train "
+        "samples; with more than two classes, each against the rest, averaged over classes. 0.5 is chance, 1 is "
+        "perfect."
+    ),
+    "R² (embedding)": (
+        "For an annotation that is a number: the share of its variance on the test samples that a probe predicts."
+    ),
+    "Learners": (
+        "logistic: logistic (for numbers: ridge) regression; svm: support vector machine with a Gaussian kernel; "
+        "forest: random forest. Features are scaled by the train samples."
+    ),
+    "Baselines": (
+        "PCA and UMAP with as many dimensions as the model has, fitted on the same prepared train samples; random "
+        "features: as many features drawn by chance, averaged over five draws; raw: all prepared features."
+    ),
+    "Difference and interval": (
+        "The score of a representation minus that of PCA with the same learner on the same samples. On one test "
+        "split the interval holds 95 % of resamples of the test samples; over folds it is the t interval "
+        "corrected for overlapping training sets (Nadeau and Bengio 2003, "
+        "https://doi.org/10.1023/A:1024068626366). An interval that holds 0 means that the data do not tell the "
+        "two apart. p_adjusted is corrected for the number of comparisons (Holm)."
+    ),
+    "z-score": (
+        "z = (θ − mean η) / sd η, where θ is the score of a representation and η are the scores of five draws of "
+        "as many random features: how many standard deviations of chance draws it lies above them. With five "
+        "draws the denominator is uncertain; read it as a rank, not as a test."
+    ),
+    "Silhouette, ARI, NMI": (
+        "How well the classes of an annotation form clusters: mean silhouette width (−1..1), and the adjusted "
+        "Rand index and normalised mutual information between classes and k-means clusters (1 is identical, ARI 0 "
+        "is chance)."
+    ),
+    "kNN purity and batch mixing": (
+        "Share of a sample's 15 nearest neighbours with its own class (1: all); normalised entropy of the "
+        "neighbours' batches (1: well mixed)."
+    ),
+    "η²": ("Share of a latent dimension's variance that lies between the classes of the annotation (0..1)."),
+    "Loss terms": (
+        "Reconstruction: negative log-likelihood summed over observed features, averaged over samples, weighted "
+        "so that modalities count equally. Divergence: nats, summed over latent dimensions, averaged over "
+        "samples."
+    ),
+}

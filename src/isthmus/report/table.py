@@ -1,0 +1,107 @@
+"""Tables: a few rows as text for the page, all of them as CSV for a file."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from isthmus.plot.style import number, printable
+
+LONGEST_CELL = 60
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+A_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+HEADS = {
+    "r2": "R²",
+    "r2_sample": "R² by sample",
+    "r2_feature": "R² by feature",
+    "r2_paper": "R² (published)",
+    "mse": "MSE",
+    "mae": "MAE",
+    "pearson": "Pearson",
+    "pearson_feature": "Pearson by feature",
+    "pearson_sample": "Pearson by sample",
+    "ari": "ARI",
+    "nmi": "NMI",
+    "knn_purity": "kNN purity",
+    "p_adjusted": "adjusted p",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and the longer text of which it is a part (empty where it shows all)."""
+
+    text: str
+    whole: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table ready for the page: heads, whether each column is numeric, rows of cells."""
+
+    heads: tuple[Cell, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def shown(frame: pd.DataFrame, formats: Mapping[str, str], most_rows: int) -> Shown:
+    """The first rows of a table as text; a missing value is a dash."""
+    part = frame.head(most_rows)
+    columns = [[cell(v, formats.get(str(name), "")) for v in part.iloc[:, k]] for k, name in enumerate(part.columns)]
+    numeric = tuple(
+        pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in frame.dtypes.tolist()
+    )
+    heads = tuple(cell(HEADS.get(str(name), str(name).replace("_", " "))) for name in frame.columns)
+    return Shown(heads, numeric, tuple(zip(*columns, strict=True)))
+
+
+def cell(value: object, form: str = "") -> Cell:
+    """A value as text: numbers by `form` or to three significant digits, long text cut."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return Cell("–")
+    if isinstance(value, bool | np.bool_):
+        return Cell("yes" if value else "no")
+    if isinstance(value, int | float | np.integer | np.floating):
+        return Cell(_number(float(value), form))
+    short = printable(value, LONGEST_CELL)
+    whole = printable(value, 500)
+    return Cell(short, whole if whole != short else "")
+
+
+def _number(value: float, form: str) -> str:
+    if not form or not np.isfinite(value):
+        return number(value).replace("-", "\u2212")
+    return format(value, form).replace("-", "\u2212")
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """The whole table as CSV; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator="\r\n")  # so that a lone \r within a field is quoted
+    writer.writerow([_neutral(str(c)) for c in frame.columns])
+    columns = [[_neutral(v) for v in frame.iloc[:, k].tolist()] for k in range(frame.shape[1])]
+    writer.writerows(zip(*columns, strict=True))
+    return "\n".join(lines) + "\n"
+
+
+class _Lines(list[str]):
+    """Rows as the csv module writes them, without their ends."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n"))
+
+
+def _neutral(value: object) -> object:
+    """Numbers as they are, missing as empty, text safe for a spreadsheet and for UTF-8."""
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if not isinstance(value, str):
+        return value
+    text = value.encode("utf-8", "replace").decode()
+    return f"'{text}" if text.startswith(FORMULA) and not A_NUMBER.fullmatch(text) else text
