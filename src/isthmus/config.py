@@ -37,8 +37,8 @@ C = TypeVar("C", bound="Config")
 class Tune:
     """The range in which `isthmus tune` looks for a value: `low..high`, or one of `choices`."""
 
-    low: float | None = None
-    high: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     log: bool = False
     choices: tuple[Any, ...] = ()
 

@@ -56,6 +56,10 @@ class Fitted:
     history: pd.DataFrame
     moments: dict[str, Tensor]
 
+    def __repr__(self) -> str:
+        widths = ", ".join(f"{m.name} ({m.width} features, {m.likelihood})" for m in self.spec)
+        return f"Fitted({self.module.config!r} of {widths}; {self.spec.n_train} training samples)"
+
     @property
     def spec(self) -> Spec:
         """What the model knows of the data."""

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -57,7 +57,7 @@ class Embedding(Config):
         "raw",
     )
     """What stands beside the embedding (umap where umap-learn is installed)."""
-    resamples: int = 200
+    resamples: Annotated[int, Field(ge=10)] = 1000
     """Bootstrap resamples of the test samples for intervals (a single split)."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -106,6 +106,7 @@ class Batch:
         return self.observed[name].any(dim=1)
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """What a decoder says of one modality: a mean, and how unlikely each entry of `x` is."""
 
@@ -115,6 +116,7 @@ class Distribution(Protocol):
     def nll(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]: ...
 
 
+@runtime_checkable
 class Posterior(Protocol):
     """A distribution over latent dimensions."""
 

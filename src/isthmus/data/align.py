@@ -58,8 +58,8 @@ def _more(known: pd.Index | None, grid: Grid, side: str) -> pd.Index:
     ids = grid.rows if side == "samples_in_rows" else grid.columns
     if known is None:
         return ids
-    new: pd.Index = ids[~ids.isin(known)]
-    return known.append(new)
+    both: pd.Index = known.append(ids[~ids.isin(known)])
+    return both
 
 
 def _common_rows(grids: list[Grid]) -> pd.Index | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from isthmus.data.table import Array
 from isthmus.types import Batch, Spec
 
 
+@runtime_checkable
 class Rows(Protocol):
     """One prepared modality: dense `x`, or CSR of which `rows` makes some dense; NaN where missing."""
 

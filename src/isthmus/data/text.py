@@ -131,7 +131,10 @@ def _told_separator(data: bytes, path: Path) -> str:
     for separator in CANDIDATES:
         if separator == " " and scores:
             break
-        widths = [len(record) for record, _ in _records(data, separator, SAMPLE, str(path))]
+        try:
+            widths = [len(record) for record, _ in _records(data, separator, SAMPLE, str(path))]
+        except DataError:  # cells of unlikely length, so this is not the separator
+            continue
         if widths and max(widths[1:], default=widths[0]) > 1:
             even = len(set(widths[1:])) <= 1 and widths[0] in (widths[-1], widths[-1] - 1)
             scores[separator] = (even, max(widths), separator == usual)

@@ -281,7 +281,7 @@ def _write_text(data: ad.AnnData | pd.DataFrame, path: Path, separator: str, *, 
             if i == 0:
                 stream.write(_line([str(block.index.name), *safe(block.columns.astype(str))], separator))
             columns = [pa.array(safe(block.index), pa.string())]
-            columns += [_column(block.iloc[:, j], safe) for j in range(block.shape[1])]
+            columns += _columns(block, safe)
             table = pa.Table.from_arrays(columns, [str(j) for j in range(len(columns))])
             options = pa.csv.WriteOptions(include_header=False, delimiter=separator, quoting_style="needed")
             pa.csv.write_csv(table, stream, options)
@@ -308,14 +308,27 @@ def _line(fields: list[str], separator: str) -> bytes:
     return (separator.join(map(quoted, fields)) + "\n").encode("utf-8")
 
 
+def _columns(block: pd.DataFrame, safe: Any) -> list[pa.Array]:
+    """The columns of a table for a text file; quickly where all are numbers of one type."""
+    kinds = set(block.dtypes)
+    if len(kinds) != 1 or not isinstance(kind := kinds.pop(), np.dtype) or kind.kind not in "fiu":
+        return [_column(block.iloc[:, j], safe) for j in range(block.shape[1])]
+    x = np.asfortranarray(_exact(block.to_numpy()))
+    return [pa.array(x[:, j], from_pandas=True) for j in range(x.shape[1])]
+
+
+def _exact(x: np.ndarray) -> np.ndarray:
+    """float64 where the shortest text of a large float32 would be another whole number."""
+    large = x.dtype == np.float32 and (np.abs(x) > WHOLE).any()
+    return x.astype(np.float64) if large or x.dtype == np.float16 else x
+
+
 def _column(column: pd.Series, safe: Any) -> pa.Array:
     """One column for a text file: numbers as they are, booleans as True and False, anything else as text."""
     if pd.api.types.is_bool_dtype(column.dtype):
         return pa.array([None if pd.isna(v) else str(bool(v)) for v in column], pa.string())
     if pd.api.types.is_numeric_dtype(column.dtype):
-        if column.dtype == np.float32 and (column.abs() > WHOLE).any():
-            column = column.astype(np.float64)  # the shortest text of a large float32 is another whole number
-        return pa.array(column, from_pandas=True)
+        return pa.array(_exact(column.to_numpy()) if isinstance(column.dtype, np.dtype) else column, from_pandas=True)
     return pa.array(
         [None if t is None else str(t) for t in safe(None if pd.isna(v) else v for v in column)], pa.string()
     )

@@ -66,7 +66,7 @@ class Log1p(Elementwise):
 
     def backward(self, x: np.ndarray) -> np.ndarray:
         """Values beyond the largest number of the type give that number."""
-        return np.asarray(np.expm1(np.minimum(x, np.log(np.finfo(x.dtype).max))))
+        return np.asarray(np.expm1(np.minimum(x, _most(x.dtype))))
 
 
 @step("log2")
@@ -81,7 +81,7 @@ class Log2(Elementwise):
     def backward(self, x: np.ndarray) -> np.ndarray:
         """Values beyond the largest number of the type give that number."""
         ln = x * x.dtype.type(np.log(2))
-        return np.asarray(np.expm1(np.minimum(ln, np.log(np.finfo(x.dtype).max))))
+        return np.asarray(np.expm1(np.minimum(ln, _most(x.dtype))))
 
 
 @step("arcsinh")
@@ -101,7 +101,7 @@ class Arcsinh(Elementwise):
 
     def backward(self, x: np.ndarray) -> np.ndarray:
         """Values beyond the largest number of the type give that number."""
-        most = np.arcsinh(np.finfo(x.dtype).max / max(self.options.cofactor, 1.0))
+        most = _most(x.dtype) - x.dtype.type(np.log(max(self.options.cofactor, 1.0)))
         return np.asarray(np.sinh(np.clip(x, -most, most)) * x.dtype.type(self.options.cofactor))
 
 
@@ -131,3 +131,8 @@ class Clip(Elementwise):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return clipped(x, self.options.low, self.options.high).astype(x.dtype, copy=False)
+
+
+def _most(dtype: np.dtype) -> np.floating:
+    """The largest exponent whose power of e the type can hold."""
+    return np.nextafter(np.log(np.finfo(dtype).max), dtype.type(0))  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from isthmus.config import Config, Tune
@@ -26,7 +27,7 @@ class TopVariance(Filter):
     options: Options
 
     def chosen(self, x: Array) -> np.ndarray:
-        return largest(moments(x).var, self.options.k)
+        return largest(moments(x).var, self.options.k, self.features_in_)
 
 
 @step("mad")
@@ -42,7 +43,7 @@ class MedianDeviation(Filter):
     options: Options
 
     def chosen(self, x: Array) -> np.ndarray:
-        return largest(mad(x), self.options.k)
+        return largest(mad(x), self.options.k, self.features_in_)
 
 
 @step("nonzero_variance")
@@ -78,7 +79,8 @@ class DetectedIn(Filter):
         return np.flatnonzero(nonzero(x) >= self.options.fraction)
 
 
-def largest(score: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k largest scores in ascending order; NaN ranks last, ties keep the earlier feature."""
-    ranked = np.argsort(-np.where(np.isnan(score), -np.inf, score), kind="stable")
-    return np.sort(ranked[:k])
+def largest(score: np.ndarray, k: int, features: pd.Index) -> np.ndarray:
+    """Positions of the k largest scores; NaN ranks last, ties go by name."""
+    order = np.asarray(features.argsort())
+    ranked = order[np.argsort(-np.where(np.isnan(score), -np.inf, score)[order], kind="stable")]
+    return np.asarray(ranked[:k])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ class Pipeline:
     def __init__(self, steps: Sequence[Entry | Step] = ()) -> None:
         self.steps = parse_steps(list(steps))
 
-    def fit(self, table: Table, modality: str = "table", *, ids: pd.Index | None = None) -> Self:
+    def fit(self, table: Table, modality: str = "table", *, ids: pd.Index | None = None) -> Pipeline:
         """Learn every step from the training samples that have this modality.
 
         Parameters
@@ -133,7 +133,7 @@ class Pipeline:
         return arrays, meta
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Pipeline:
         """The fitted pipeline that `get_state` described.
 
         Raises
@@ -243,8 +243,8 @@ def _within(
     low: float | None, high: float | None, new_low: float | None, new_high: float | None
 ) -> tuple[float | None, float | None]:
     """The bounds of clipping to (low, high) and then to (new_low, new_high)."""
-    first, second = (-np.inf if low is None else low), (np.inf if high is None else high)
-    a, b = (float(clipped(np.float64(v), new_low, new_high)) for v in (first, second))  # type: ignore[arg-type]
+    ends = np.array([-np.inf if low is None else low, np.inf if high is None else high])
+    a, b = (float(v) for v in clipped(ends, new_low, new_high))
     return (a if np.isfinite(a) else None), (b if np.isfinite(b) else None)
 
 

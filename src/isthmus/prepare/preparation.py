@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import mudata as md
 import numpy as np
@@ -43,7 +43,7 @@ class Preparation:
         modalities: Sequence[str],
         *,
         defaults: Mapping[str, Sequence[Entry | Step]] | None = None,
-    ) -> Self:
+    ) -> Preparation:
         """Pipelines from the key `prepare` of a recipe.
 
         Parameters
@@ -72,7 +72,7 @@ class Preparation:
             made[name] = Pipeline(parse_steps(entries, where=f"prepare.{name}"))
         return cls(made)
 
-    def fit(self, mdata: md.MuData) -> Self:
+    def fit(self, mdata: md.MuData) -> Preparation:
         """Learn from training samples."""
         for name, pipeline in self.pipelines.items():
             if name not in mdata.mod:
@@ -111,7 +111,7 @@ class Preparation:
         return tensors, {"pipelines": {name: meta for name, (_, meta) in states.items()}}
 
     @classmethod
-    def load_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Self:
+    def load_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Preparation:
         """The fitted preparation that `save_state` described.
 
         Raises

@@ -76,7 +76,7 @@ class MinMax(Affine):
         if not high > low:
             raise RecipeError("high is not above low", where="minmax", met=(low, high))
         found = moments(x)
-        self.scale_ = _scale(found, (found.high - found.low) / (high - low))
+        self.scale_ = _scale(found, found.high - found.low) / (high - low)
         self.shift_ = _shift(found, found.low - low * self.scale_)
         return _idle(found)
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,7 @@ class Step(ABC):
         self.options = validate(self.Options, options, where=self.name)
         self.message_ = ""
 
-    def fit(self, x: Array, features: pd.Index, *, ids: pd.Index | None = None) -> Self:
+    def fit(self: S, x: Array, features: pd.Index, *, ids: pd.Index | None = None) -> S:
         """Learn from training samples.
 
         Parameters
@@ -120,7 +120,7 @@ class Step(ABC):
         kept = {k: v for k, v in sorted(vars(self).items()) if k.endswith("_")}
         return {k: v for k, v in kept.items() if not isinstance(v, np.ndarray | pd.Index)}
 
-    def set_state(self, state: Mapping[str, np.ndarray], meta: Mapping[str, Any], features: pd.Index) -> Self:
+    def set_state(self: S, state: Mapping[str, np.ndarray], meta: Mapping[str, Any], features: pd.Index) -> S:
         """What `get_state` and `get_meta` gave, with the names of the features before the step."""
         for key, value in [*state.items(), *meta.items()]:
             setattr(self, key, value)

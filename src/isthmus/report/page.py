@@ -46,7 +46,7 @@ __all__ = [
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_TITLE = 120
-LONGEST_WORD = 400
+LONGEST_WORD = 160
 LONGEST_LINE = 2000
 LINK = re.compile(r"https://[^\s<>\"']+[^\s<>\"'.,;:)\]]")
 
