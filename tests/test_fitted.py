@@ -32,9 +32,9 @@ def r2(z, factors):
 
 
 def test_posterior_of_a_linear_gaussian_cohort_is_recovered():
-    mdata = linear(n=400, widths=[("rna", 60), ("cnv", 40)], d=4, noise=0.5)
+    mdata = linear(n=600, widths=[("rna", 60), ("cnv", 40)], d=4, noise=0.5)
     fitted = ist.fit(
-        ist.VAE(latent=4, hidden=(64,), dropout=0.0), mdata, training=ist.Training(epochs=80, lr=5e-3, patience=None)
+        ist.VAE(latent=4, hidden=(64,), dropout=0.0), mdata, training=ist.Training(epochs=150, lr=2e-3, patience=None)
     )
     factors = mdata.uns["factors"]
     x = np.hstack([a.X for a in mdata.mod.values()])

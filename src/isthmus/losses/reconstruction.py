@@ -29,16 +29,15 @@ def poisson(x: Float[Tensor, "n f"], rate: Float[Tensor, "n f"]) -> Float[Tensor
 def negative_binomial(
     x: Float[Tensor, "n f"], rate: Float[Tensor, "n f"], log_theta: Float[Tensor, " f"]
 ) -> Float[Tensor, "n f"]:
-    """Negative log-likelihood in nats of counts with mean `rate` and variance rate + rate^2 / theta."""
+    """Negative log-likelihood in nats of counts with mean `rate` and variance rate + rate^2 / theta.
+
+    log Gamma(x + theta) - log Gamma(theta) is taken in float64: in float32 it is noise where theta is large.
+    """
     theta = log_theta.exp()
-    log_total = (rate + theta + TINY).log()
-    return (
-        torch.lgamma(theta)
-        + torch.lgamma(x + 1)
-        - torch.lgamma(x + theta)
-        - theta * (log_theta - log_total)
-        - x * ((rate + TINY).log() - log_total)
-    )
+    wide = theta if theta.device.type == "mps" else theta.double()
+    rising = (torch.lgamma(x + wide) - torch.lgamma(wide)).to(x.dtype)
+    excess = torch.log1p(rate / theta)
+    return torch.lgamma(x + 1) - rising + theta * excess + x * (log_theta + excess - (rate + TINY).log())
 
 
 def zero_inflated(
