@@ -557,6 +557,18 @@ def test_mosaic_h5mu(real):
     assert combinations(mdata)["samples"].sum() == 1600
 
 
+def test_one_path_as_settings(tmp_path, rna, cnv):
+    path = write(read({"rna": rna, "cnv": cnv}), tmp_path / "x.h5mu")
+    assert list(read(Source(path=str(path))).mod) == ["rna", "cnv"]
+
+
+def test_repeated_patients_are_kept_once_on_request(real):
+    folder = real / "tcga_xena3"
+    with pytest.raises(DataError, match="3 sample ids are not unique"):
+        read({"rna": folder / "rna_log2tpm.parquet"})
+    assert read({"rna": folder / "rna_log2tpm.parquet"}, folder / "clinical.csv", duplicates="first").n_obs == 1013
+
+
 def test_public_names():
     assert isthmus.read is read
     assert isthmus.data.read.Source is Source

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.data.cohort import build
+from isthmus.data.read import read
 from isthmus.data.split import Split, assign, assign_by, assign_folds, folds, labels, split
 from isthmus.data.split_files import read_folds, read_split, write_split
 from isthmus.errors import DataError, RecipeError
@@ -292,3 +293,17 @@ def test_bad_split_files(tmp_path, name, text, said):
         read_folds(tmp_path / name)
     assert said in str(raised.value)
     assert str(tmp_path) in str(raised.value)
+
+
+def test_the_folds_of_the_published_numbers(real):
+    """The saved folds of pancan12 partition the cohort, and hold each sample's values."""
+    path = real.parent / "baselines" / "folds" / "task3_pancan12_cv5.json"
+    if not path.is_file():
+        pytest.skip("the folds are not beside the data")
+    mdata = read({"mirna": real / "tcga_pancan12" / "mirna.parquet"}, real / "tcga_pancan12" / "labels.csv")
+    pairs = list(folds(mdata, file=path))
+    assert [test.n_obs for _, test in pairs] == [485, 484, 484, 484, 484]
+    assert sorted(i for _, test in pairs for i in test.obs_names) == sorted(mdata.obs_names)
+    train, test = pairs[0]
+    assert not set(train.obs_names) & set(test.obs_names)
+    np.testing.assert_array_equal(test["mirna"].X, mdata["mirna"][test.obs_names].X)

@@ -150,3 +150,18 @@ def test_parts_and_views_are_written(tmp_path, rna, cnv, obs):
     np.testing.assert_array_equal(again["cnv"].X, cnv.loc[["s7", "s0", "s5"]])
     write(mdata["rna"][:2], tmp_path / "x.h5ad")
     assert read({"x": tmp_path / "x.h5ad"}).n_obs == 2
+
+
+def test_annotations_that_files_cannot_hold_as_they_are(tmp_path, rna, caplog):
+    """No text at all, whole numbers with gaps, booleans with gaps, dates, and slashes in a column's name."""
+    head, *rows = "id,empty,OS/days,OS_days,flag,when,mixed", "s0,,1,4,True,2020-01-01,1", "s1,,2,4,,2020-01-02,x"
+    (tmp_path / "obs.csv").write_text("\n".join([head, *rows, "s2,,,4,False,,y"]))
+    mdata = read({"rna": rna.iloc[:3]}, tmp_path / "obs.csv")
+    with caplog.at_level(logging.WARNING, "isthmus"):
+        for name in ("x.h5mu", "x.zarr"):
+            found = read(write(mdata, tmp_path / name)).obs
+            wanted = mdata.obs.rename(columns={"OS/days": "OS_days_1"})
+            pd.testing.assert_frame_equal(found, wanted)
+    assert "'OS/days' is written as 'OS_days_1'" in caplog.text
+    assert list(mdata.obs.columns)[1] == "OS/days"
+    pd.testing.assert_frame_equal(read(write(mdata, tmp_path / "tables")).obs, mdata.obs)

@@ -67,7 +67,7 @@ def _common_rows(grids: list[Grid]) -> pd.Index | None:
     if len(grids) == 1:
         return None
     counts = Counter(label for grid in grids for label in set(grid.rows))
-    common = pd.Index([label for label, n in counts.items() if n > 1], dtype=object)
+    common: pd.Index = pd.Index([label for label, n in counts.items() if n > 1], dtype=object)
     if len(common):
         return common
     every = Counter(label for grid in grids for label in set(grid.rows) | set(grid.columns))
@@ -136,7 +136,9 @@ def check_overlap(modalities: Mapping[str, ad.AnnData], obs: pd.DataFrame | None
         tied = obs is not None and all(i.isin(obs.index).any() for i in ids.values())
         if not tied:
             raise _no_common(f"{names[0]} and {names[1]}", ids[names[0]], ids[names[1]])
-        log.warning("no two modalities share a sample: nothing can be learnt from pairs")
+        log.warning("no two modalities share a sample")
+    for m in [m for m in ids if len(ids) > 1 and not any(ids[m].isin(ids[o]).any() for o in ids if o != m)]:
+        log.warning("%s: none of its samples is in another modality", m)
     every = union(modalities)
     folded = pd.Series(every.str.casefold(), index=every)
     if (again := folded.duplicated(keep=False)).any():

@@ -46,11 +46,13 @@ def _whole(numbers: pd.Series) -> pd.Series:
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """Text with None for missing; categorical where values repeat, as anndata's files have it."""
+    """Text, categorical where values repeat or miss, as anndata's files have it; NaN where there is none at all."""
     values = column.astype(object).where(column.notna(), None)
     values = values.map(lambda v: v if v is None else str(v)).astype(object)
     known = values.dropna()
-    return values.astype("category") if known.nunique() < len(known) else values
+    if not len(known):
+        return pd.Series(np.nan, column.index, dtype=np.float64, name=column.name)
+    return values.astype("category") if known.nunique() < len(values) else values
 
 
 def tidy(obs: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,7 @@ Given: TypeAlias = str | Path | Source | Mapping[str, Any] | pd.DataFrame | ad.A
 
 
 def read(
-    sources: Mapping[str, Given] | md.MuData | str | Path,
+    sources: Mapping[str, Given] | md.MuData | str | Path | Source,
     obs: str | Path | Source | Mapping[str, Any] | pd.DataFrame | None = None,
     *,
     root: Path | None = None,
@@ -67,6 +67,9 @@ def read(
         An option is unknown or wrong.
     """
     source_of("-", defaults, where="read")
+    if isinstance(sources, Source):
+        defaults |= sources.model_dump(exclude_unset=True, exclude={"path"})
+        sources = sources.path
     if isinstance(sources, str | Path):
         sources, obs = _one_path(expand(sources, root=root, where="read"), obs)
     if isinstance(sources, md.MuData):

@@ -23,6 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import scipy.sparse as sp
 
+from isthmus.data.cohort import take_samples
 from isthmus.data.compress import opened
 from isthmus.data.numbers import WHOLE
 from isthmus.errors import DataError, RunError, shortened
@@ -87,7 +88,7 @@ def _disk_error(error: OSError, target: Path) -> Exception:
 def _flush(path: Path) -> None:
     """The bytes of a file, or of every file of a folder, reach the disk."""
     for file in [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]:
-        with file.open("rb+") as stream:
+        with file.open("rb") as stream:
             os.fsync(stream.fileno())
 
 
@@ -191,7 +192,7 @@ def _fitting(
     """`data` as the container that a kind of file holds."""
     if isinstance(data, md.MuData):
         if kind in (".h5mu", ".zarr"):
-            return data.copy() if data.is_view else data
+            return _without_slashes(take_samples(data, data.obs_names) if data.is_view else data)
         if len(data.mod) > 1:
             raise DataError(
                 f"a {kind} file holds one modality",
@@ -204,10 +205,31 @@ def _fitting(
         raise DataError("an h5mu file holds MuData", where=str(path), met=type(data).__name__, hint="use .h5ad")
     if kind in (".h5ad", ".zarr"):
         data = ad.AnnData(data) if isinstance(data, pd.DataFrame) else data
-        return data.copy() if data.is_view else data
+        return _without_slashes(data.copy() if data.is_view else data)
     if isinstance(data, ad.AnnData) and data.X is None:
         raise DataError(f"a {kind} file holds a table, and there is none", where=str(path), hint="use .h5ad or .h5mu")
     return data
+
+
+def _without_slashes(data: Any) -> Any:
+    """A copy whose columns have `_` for `/`, which HDF5 and zarr take for a path; the same object without any."""
+    if not any("/" in str(c) for frame in _annotations(data) for c in frame.columns):
+        return data
+    data = take_samples(data, data.obs_names) if isinstance(data, md.MuData) else data.copy()
+    for frame in _annotations(data):
+        names = [str(c) for c in frame.columns]
+        for i, name in enumerate(names):
+            if "/" in name:
+                new = name.replace("/", "_")
+                names[i] = new if new not in names else f"{new}_{i}"
+                log.warning("column %r is written as %r", name, names[i])
+        frame.columns = pd.Index(names, dtype=object)
+    return data
+
+
+def _annotations(data: Any) -> list[pd.DataFrame]:
+    every = [data, *data.mod.values()] if isinstance(data, md.MuData) else [data]
+    return [frame for part in every for frame in (part.obs, part.var)]
 
 
 def _write_folder(data: Any, path: Path, tables: str, *, spreadsheet_safe: bool) -> Path:
