@@ -29,11 +29,12 @@ def main_metric(summary: pd.DataFrame) -> pd.DataFrame:
     if summary.empty or "metric" not in summary:
         return summary
     rank = {metric: k for k, metric in enumerate(PREFERRED)}
-    order = summary["metric"].map(lambda m: rank.get(str(m).lower(), len(rank)))
-    best = order.groupby(summary["label"], sort=False).transform("min")
-    rows = summary[order == best]
-    first = rows.groupby("label", sort=False)["metric"].transform("first")
-    return rows[rows["metric"] == first]
+    pairs = list(zip(summary["label"], summary["metric"], strict=True))
+    best: dict[object, object] = {}
+    for label, metric in pairs:
+        if label not in best or rank.get(str(metric).lower(), 9) < rank.get(str(best[label]).lower(), 9):
+            best[label] = metric
+    return summary[[best[label] == metric for label, metric in pairs]]
 
 
 def interval(summary: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

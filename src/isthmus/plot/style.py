@@ -76,6 +76,7 @@ RC: Any = {
     "legend.frameon": False,
     "legend.fontsize": 7.5,
     "figure.constrained_layout.w_pad": 0.06,
+    "figure.constrained_layout.h_pad": 0.06,
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",  # text stays text

@@ -229,7 +229,7 @@ def _embedding(results: RunResults) -> Section:
 def _class_label(results: RunResults) -> str | None:
     """The annotation to colour by: the first benchmarked label with classes, else the first with 2 to 24 of them."""
     labels = list(dict.fromkeys(results.benchmark["label"])) if "label" in results.benchmark else []
-    others = [c for c in results.obs.columns if c not in labels and c != "split"]
+    others = [c for c in results.obs.columns if c not in (*labels, "split", "fold")]
     for name in [*(c for c in labels if c in results.obs), *others, "split"]:
         has_classes = name in results.obs and kind_of(results.obs[name]) == "categorical"
         if has_classes and (name in labels or 2 <= levels(results.obs[name]) <= 24):
@@ -250,26 +250,30 @@ def _benchmark(results: RunResults) -> Section:
     main = _with_intervals(main_metric(scores))
     caption = "Scores, and differences to PCA, each with its interval; a difference whose interval holds 0 may be none."
     bold = tuple(not is_baseline(str(r)) for r in main["representation"])
-    table = TableBlock(scores, caption, "benchmark", _three(main), most_rows=80, excerpt=main, bold=bold)
+    table = TableBlock(scores, caption, "benchmark", _three(main) | {"z": ".1f"}, most_rows=80, excerpt=main, bold=bold)
     return Section("Benchmark", (figure, table), lead)
 
 
 def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
     """Scores as a page shows them: both ends of an interval in one column."""
     lower, upper = interval(rows)
-    rows = rows.assign(metric=_metric(rows)) if "metric" in rows else rows
-    columns = [c for c in ("label", "learner", "metric", "representation", "mean") if c in rows]
+    rows = rows.assign(label=rows["label"].astype(str) + " (" + _metric(rows) + ")") if "metric" in rows else rows
+    columns = [c for c in ("label", "learner", "representation", "mean") if c in rows]
     out = rows[columns].assign(interval=_ranges(lower, upper))
     if "difference" in rows:
         out["difference to PCA"] = rows["difference"]
     if {"difference_lower", "difference_upper"} <= set(rows.columns):
         out["its interval"] = _ranges(rows["difference_lower"], rows["difference_upper"])
-    return out.join(rows[[c for c in ("p_adjusted", "z", "n") if c in rows]])
+    return out.join(rows[[c for c in ("p_adjusted", "z") if c in rows]])
 
 
 def _ranges(lower: object, upper: object) -> list[str]:
     ends = zip(pd.Series(lower).tolist(), pd.Series(upper).tolist(), strict=True)
-    return [f"{a:.3f} to {b:.3f}".replace("-", "\u2212") if a == a and b == b else "–" for a, b in ends]
+    return [_range(a, b) if a == a and b == b else "–" for a, b in ends]
+
+
+def _range(lower: float, upper: float) -> str:
+    return f"{lower:.3f}–{upper:.3f}" if lower >= 0 else f"{lower:.3f} to {upper:.3f}".replace("-", "\u2212")
 
 
 def _methods(_: RunResults) -> Section:
@@ -305,15 +309,17 @@ def _scores(benchmark: pd.DataFrame) -> pd.DataFrame:
     rows = main_metric(_named(benchmark))
     if rows.empty:
         return rows
-    first = rows.groupby("label", sort=False)["learner"].transform("first")
-    return rows[rows["learner"] == first]
+    first = dict(zip(rows["label"][::-1], rows["learner"][::-1], strict=True))
+    return rows[[first[label] == learner for label, learner in zip(rows["label"], rows["learner"], strict=True)]]
 
 
 def _wide(scores: pd.DataFrame) -> pd.DataFrame:
     """A row per representation, a column per label."""
     titles = scores["label"].astype(str) + " (" + _metric(scores) + ")"
-    wide = scores.assign(label=titles).pivot_table("mean", "representation", "label", "first", sort=False)
-    return wide.reset_index().rename_axis(columns=None)
+    means = dict(zip(zip(scores["representation"], titles, strict=True), scores["mean"], strict=True))
+    names = list(dict.fromkeys(scores["representation"]))
+    columns = {t: [float(means.get((n, t), float("nan"))) for n in names] for t in dict.fromkeys(titles)}
+    return pd.DataFrame({"representation": names} | columns)
 
 
 def _metric(rows: pd.DataFrame) -> pd.Series:

@@ -88,7 +88,9 @@ def _first_classes(obs: pd.DataFrame, useful: list[int]) -> int:
     good = (
         i
         for i, k in enumerate(useful)
-        if str(obs.columns[k]) != "split" and kind_of(obs.iloc[:, k]) == "categorical" and levels(obs.iloc[:, k]) > 1
+        if str(obs.columns[k]) not in ("split", "fold")
+        and kind_of(obs.iloc[:, k]) == "categorical"
+        and levels(obs.iloc[:, k]) > 1
     )
     return next(good, 0)
 
