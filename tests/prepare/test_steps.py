@@ -233,14 +233,16 @@ def test_an_infinite_value_is_named():
 def test_a_misspelt_step_or_option_names_the_nearest():
     with pytest.raises(RecipeError, match=r"prepare\.rna\.1: no such step; met 'standardize'\ndid you mean 'standard"):
         steps.parse_steps(["log1p", "standardize"], "prepare.rna")
-    with pytest.raises(RecipeError, match=r"\.lo: unknown key"):
+    with pytest.raises(RecipeError, match=r"prepare\.rna\.0\.clip\.lo: unknown key\ndid you mean 'low'"):
         steps.parse_steps([{"clip": {"lo": 1}}], "prepare.rna")
     with pytest.raises(RecipeError, match="takes no options"):
         parse_step({"log1p": 3})
-    with pytest.raises(RecipeError, match=r"\.k: "):
+    with pytest.raises(RecipeError, match=r"prepare\.top_variance\.k: "):
         parse_step({"top_variance": -1})
-    with pytest.raises(RecipeError, match="no bounds"):
+    with pytest.raises(RecipeError, match=r"prepare\.clip: has no bounds"):
         parse_step("clip")
+    with pytest.raises(RecipeError, match=r"prepare\.minmax: high is not above low"):
+        parse_step({"minmax": {"low": 2}})
     with pytest.raises(RecipeError, match="is not a list of steps"):
         steps.parse_steps("log1p", "prepare.rna")
     with pytest.raises(RecipeError, match="is not a step"):

@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 
 from isthmus.config import Config
 from isthmus.data.table import Array
-from isthmus.errors import RecipeError
 from isthmus.prepare import checks
 from isthmus.prepare.step import Step, clipped, step
 
@@ -122,9 +121,9 @@ class Clip(Elementwise):
         @model_validator(mode="after")
         def _ordered(self) -> Clip.Options:
             if self.low is None and self.high is None:
-                raise RecipeError("has no bounds", where="clip", wanted="low, high or both")
+                raise ValueError("has no bounds: give low, high or both")
             if self.low is not None and self.high is not None and self.low > self.high:
-                raise RecipeError("low is above high", where="clip", met=(self.low, self.high))
+                raise ValueError("low is above high")
             return self
 
     options: Options

@@ -9,11 +9,10 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from isthmus.config import Config
 from isthmus.data.table import Array
-from isthmus.errors import RecipeError
 from isthmus.prepare.columns import Moments, moments, quantiles
 from isthmus.prepare.step import Affine, step
 
@@ -69,12 +68,16 @@ class MinMax(Affine):
         high: float = 1.0
         """What the largest training value becomes."""
 
+        @model_validator(mode="after")
+        def _ordered(self) -> MinMax.Options:
+            if not self.high > self.low:
+                raise ValueError("high is not above low")
+            return self
+
     options: Options
 
     def learn(self, x: Array, *, ids: pd.Index | None = None) -> str:
         low, high = self.options.low, self.options.high
-        if not high > low:
-            raise RecipeError("high is not above low", where="minmax", met=(low, high))
         found = moments(x)
         self.scale_ = _scale(found, found.high - found.low) / (high - low)
         self.shift_ = _shift(found, found.low - low * self.scale_)
