@@ -56,6 +56,9 @@ class Config(BaseModel):
         except ValidationError as error:
             raise complaint(error, type(self), where=type(self).__name__) from None
 
+    # a settings class within another is then built by pydantic, which collects its complaints, not by this method
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
     def tunable(cls) -> dict[str, Tune]:
         """Keys that declare a tuning range."""

@@ -115,7 +115,9 @@ class Fitted:
                 empty.sum(),
                 source or "the model's modalities",
             )
-        var = pd.DataFrame({"block": "shared"}, index=[f"z{i}" for i in range(self.latent)])
+        var = pd.DataFrame(
+            {"block": pd.Categorical(["shared"] * self.latent)}, index=[f"z{i}" for i in range(self.latent)]
+        )
         found = ad.AnnData(_blanked(torch.cat(means).numpy(), empty), obs=mdata.obs.copy(), var=var)
         if sds:
             found.layers["sd"] = _blanked(torch.cat(sds).numpy(), empty)

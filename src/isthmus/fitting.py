@@ -15,6 +15,7 @@ from isthmus import registry
 from isthmus.architecture import Architecture
 from isthmus.config import Config, Likelihood
 from isthmus.data.batches import Samples, samples
+from isthmus.data.cohort import take_samples
 from isthmus.errors import DataError, RecipeError, nearest
 from isthmus.fitted import EMBED_BATCH, Data, Fitted, cohort, config
 from isthmus.prepare.preparation import Preparation
@@ -112,7 +113,7 @@ def _held_out(train: md.MuData, valid: Data | None, training: Training) -> tuple
     held = set(ids[order[: max(2, round(training.valid_share * len(ids)))]])
     rows = train.obs_names.isin(held)
     log.info("%d of %d training samples are set aside for early stopping", rows.sum(), len(ids))
-    return train[~rows].copy(), train[rows].copy()
+    return take_samples(train, train.obs_names[~rows]), take_samples(train, train.obs_names[rows])
 
 
 def _likelihoods(given: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ Part = Literal["train", "valid", "test"]
 class Data(Config):
     """Where the cohort comes from and how it is divided. Exactly one of `read` and `simulate` is given."""
 
-    read: dict[str, Source] | Source | None = None
+    read: dict[str, Source] | str | None = None
     """Modality -> file (or mapping with `path` and options), or one h5mu file."""
     simulate: Simulation | None = None
     """Simulate a cohort with known truth instead."""
@@ -163,8 +163,8 @@ def _absolute(recipe: Recipe, root: Path) -> Recipe:
 
     data = recipe.data
     keys: dict[str, Any] = {}
-    if isinstance(data.read, Source):
-        keys["read"] = at_root(data.read, "data.read")
+    if isinstance(data.read, str):
+        keys["read"] = at_root(Source(path=data.read), "data.read").path
     elif data.read is not None:
         keys["read"] = {m: at_root(s, f"data.read.{m}") for m, s in data.read.items()}
     if data.obs is not None:

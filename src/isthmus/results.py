@@ -86,7 +86,7 @@ def _embedding(found: Found) -> ad.AnnData:
     """Every sample of the cohort, with `obs["split"]` (or `obs["fold"]`)."""
     z = found.fitted.embed(found.mdata)
     column = "split" if found.folds == 1 else "fold"
-    z.obs[column] = found.parts.reindex(z.obs_names).fillna("none").astype(str)
+    z.obs[column] = found.parts.reindex(z.obs_names).fillna("none").astype(str).astype("category")
     return z
 
 

@@ -18,7 +18,7 @@ RECIPE = {
     "prepare": {"rna": [{"top_variance": 400}, "standardise"]},
     "model": {"name": "vae", "latent": 8},
     "training": {"epochs": 150, "batch_size": 64, "seed": 0},
-    "evaluate": {"embedding": {"labels": ["class", "site", "age"]}, "reconstruction": {}},
+    "evaluate": {"embedding": {"labels": ["class", "site", "age"], "baselines": ["pca", "random_features", "raw"]}},
 }  # fmt: skip
 
 

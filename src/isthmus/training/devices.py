@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from lightning_fabric import Fabric
 
 from isthmus.errors import RecipeError
 from isthmus.training.settings import Training
+
+SMALL_STEP = 500_000_000
 
 
 def fabric(settings: Training) -> Fabric:
@@ -30,6 +34,7 @@ def fabric(settings: Training) -> Fabric:
             met=f"{settings.devices} x {settings.accelerator}",
             wanted=f"at most {available[settings.accelerator]}, or accelerator: cpu",
         )
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     many = settings.devices > 1 or settings.strategy == "ddp"
     return Fabric(
         accelerator=settings.accelerator,
@@ -42,7 +47,23 @@ def fabric(settings: Training) -> Fabric:
 def _processes(settings: Training) -> str:
     """CUDA does not survive a fork; everywhere else forking needs no `__main__` guard in the user's script."""
     on_cuda = settings.accelerator == "cuda" or (settings.accelerator == "auto" and torch.cuda.is_available())
-    return "ddp_spawn" if on_cuda or not hasattr(__import__("os"), "fork") else "ddp_fork"
+    return "ddp_spawn" if on_cuda or not hasattr(os, "fork") else "ddp_fork"
+
+
+@contextmanager
+def threads(settings: Training, weights: int) -> Iterator[None]:
+    """The threads of a step inside; the caller's number returns afterwards.
+
+    Below `SMALL_STEP` multiplications (weights x batch size) a second thread waits longer than it works, and on a busy
+    machine much longer: one is taken unless the settings say otherwise.
+    """
+    before = torch.get_num_threads()
+    small = weights * settings.batch_size < SMALL_STEP
+    torch.set_num_threads(settings.threads or (1 if small else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
@@ -106,10 +107,11 @@ def fit(job: Job) -> pd.DataFrame:
     fabric = devices.fabric(job.settings)
     try:
         if fabric.world_size > 1:
-            weights, history = fabric.launch(_train_and_return, job)  # type: ignore[arg-type]
-            job.model.load_state_dict(weights)
+            weights, history = fabric.launch(_train_and_return, replace(job, watch=None))  # type: ignore[arg-type]
+            job.model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
             return pd.DataFrame(history)
-        return pd.DataFrame(_train(fabric, job))
+        with devices.threads(job.settings, sum(p.numel() for p in job.model.parameters())):
+            return pd.DataFrame(_train(fabric, job))
     except (MemoryError, RuntimeError) as error:
         if not _no_memory(error):
             raise
@@ -127,9 +129,10 @@ def _no_memory(error: Exception) -> bool:
     )
 
 
-def _train_and_return(fabric: Fabric, job: Job) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def _train_and_return(fabric: Fabric, job: Job) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """What another process sends back: arrays, as the memory of its tensors ends with it."""
     history = _train(fabric, job)
-    return {k: v.cpu() for k, v in job.model.state_dict().items()}, history
+    return {k: v.cpu().numpy() for k, v in job.model.state_dict().items()}, history
 
 
 def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
@@ -144,7 +147,7 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
         _run_phase(fabric, job, progress, kept)
         progress.phase, progress.epoch, progress.step, kept = progress.phase + 1, 0, 0, {}
         progress.best, progress.best_epoch = math.inf, -1
-    job.model.eval().cpu()
+    job.model.eval().cpu().float()
     return progress.history
 
 
@@ -221,8 +224,9 @@ class Stretch:
         progress.seen += len(index)
 
     def _note(self, progress: Progress, terms: dict[str, Tensor], player: str, n: int) -> None:
-        """Add a step's terms to the epoch's sums; stop where one is not finite."""
-        values = torch.stack([v.detach().float() for v in terms.values()]).tolist()
+        """Add a step's terms (their mean over processes) to the epoch's sums; stop where one is not finite."""
+        stacked = torch.stack([v.detach().float() for v in terms.values()])
+        values = (stacked if self.fabric.world_size == 1 else self.fabric.all_reduce(stacked)).tolist()
         for term, value in zip(terms, values, strict=True):
             if not math.isfinite(value):
                 place = f"phase {self.phase.name!r}, epoch {progress.epoch}, step {progress.step}, player {player!r}"

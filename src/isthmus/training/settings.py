@@ -40,6 +40,8 @@ class Training(Config):
     """How many devices (or processes, on CPU) share each batch."""
     strategy: Literal["auto", "ddp"] = "auto"
     """How they share it: `ddp` splits each batch and averages gradients; `auto` is `ddp` for more than one device."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of a step on the CPU. None: one for a small network, where more cost time; else what torch takes."""
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
     """Number format of weights and arithmetic."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 10
