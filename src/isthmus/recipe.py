@@ -17,7 +17,7 @@ from isthmus.data.simulate import Simulation
 from isthmus.data.source import Source, expand
 from isthmus.data.split import Split
 from isthmus.errors import RecipeError
-from isthmus.prepare.step import describe, parse_steps
+from isthmus.prepare.step import describe, get, parse_steps
 from isthmus.training.settings import Training
 from isthmus.yaml_text import dump_yaml, load_yaml, override
 
@@ -172,4 +172,14 @@ def _absolute(recipe: Recipe, root: Path) -> Recipe:
     if data.split.file is not None:
         file = os.path.normpath(expand(data.split.file, root=root, where="data.split.file"))
         keys["split"] = data.split.model_copy(update={"file": file})
-    return recipe.model_copy(update={"data": data.model_copy(update=keys)})
+    prepare = {m: [_step_at(root, s, f"prepare.{m}") for s in steps] for m, steps in recipe.prepare.items()}
+    return recipe.model_copy(update={"data": data.model_copy(update=keys), "prepare": prepare})
+
+
+def _step_at(root: Path, step: Any, where: str) -> Any:
+    """A described step with the files that its options name made absolute."""
+    if not isinstance(step, Mapping):
+        return step
+    (name, options), *_ = step.items()
+    files = {k: os.path.normpath(expand(options[k], root=root, where=where)) for k in get(name).paths if options.get(k)}
+    return {name: {**options, **files}}

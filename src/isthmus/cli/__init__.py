@@ -31,18 +31,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(given: list[str], *, debug: bool) -> int:
-    import click
+    import typer
 
+    usage = typer.BadParameter.__mro__[2]  # click's ClickException, whichever click this typer brings
     _speak(sys.stderr, verbose="--verbose" in given)
     try:
         code = _application(given)(args=[a for a in given if a != "--verbose"], standalone_mode=False)
-    except click.ClickException as error:
+    except usage as error:
         return _say(error.format_message(), 2)
     except IsthmusError as error:
         if debug:
             raise
         return _say(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

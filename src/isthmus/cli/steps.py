@@ -13,4 +13,5 @@ def command() -> None:
         kind = step.get(name)
         typer.echo(f"{name:20} {(kind.__doc__ or '').strip().splitlines()[0]}")
         for key, field in kind.Options.model_fields.items():
-            typer.echo(f"    {key} = {field.default!r:12} {field.description or ''}")
+            default = "(to be given)" if field.is_required() else repr(field.default)
+            typer.echo(f"    {key} = {default:12} {field.description or ''}")

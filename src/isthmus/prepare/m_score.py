@@ -54,6 +54,7 @@ class MScore(Step):
     """
 
     rowwise: ClassVar[bool] = True
+    paths: ClassVar[tuple[str, ...]] = ("cds", "cna")
 
     class Options(Config):
         """What the step takes."""

@@ -54,12 +54,15 @@ class Step(ABC):
         Whether `inverse_transform(transform(x))` gives `x` back, within the training range, for what the step keeps.
     rowwise
         Whether a value of a sample depends on the sample's other features.
+    paths
+        Options that name files; a recipe looks them up from its own folder.
     """
 
     name: ClassVar[str] = ""
     Options: ClassVar[type[Config]] = Config
     invertible: ClassVar[bool] = False
     rowwise: ClassVar[bool] = False
+    paths: ClassVar[tuple[str, ...]] = ()
     options: Config
     features_in_: pd.Index
     features_: pd.Index
