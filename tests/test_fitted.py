@@ -3,15 +3,16 @@
 import json
 
 import anndata as ad
-import isthmus as ist
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+
+import isthmus as ist
 from cohorts import counts, linear
 from isthmus.data.cohort import build
 from isthmus.errors import DataError, InputError, ModelError, RecipeError
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression
 
 QUICK = ist.Training(epochs=60, lr=5e-3)
 MODEL = ist.VAE(latent=3, hidden=(32,), beta=0.5)

@@ -30,6 +30,8 @@ from isthmus.types import COUNTS
 log = logging.getLogger("isthmus.assess")
 CHUNK = 1024
 MOST_LABELS = 5
+MOST_LOGGED = 30.0
+"""Far above the logarithm of any count: keeps a linear reconstruction of logs from overflowing."""
 MOST_CLASSES = 20
 
 
@@ -85,25 +87,26 @@ class Scale:
 
     def compared(self, values: np.ndarray) -> np.ndarray:
         """Prepared values or predicted means on the scale of the scores."""
-        return np.log1p(values) if self.counts else values
+        return np.asarray(np.log1p(values)) if self.counts else values
 
     def from_matrix(self, x: np.ndarray, prepared: Prepared) -> np.ndarray:
         """A reconstruction of `matrix(prepared)` on the scale of the scores."""
         if self.counts:
             logged = x * self.sd + (0 if sp.issparse(prepared.x) else self.mean)
-            return np.log1p(np.expm1(np.clip(logged, 0, 30)) * (_libraries(prepared) / self.library)[:, None])
-        if sp.issparse(prepared.x):
-            return (
-                x if prepared.shift is None else x - prepared.shift / (1 if prepared.scale is None else prepared.scale)
-            )
-        return x + self.mean
+            rate = np.expm1(np.clip(logged, 0, MOST_LOGGED)) * (_libraries(prepared) / self.library)[:, None]
+            return np.asarray(np.log1p(rate))
+        if not sp.issparse(prepared.x):
+            return np.asarray(x + self.mean)
+        if prepared.shift is None:
+            return x
+        return np.asarray(x - prepared.shift / (1 if prepared.scale is None else prepared.scale))
 
 
 def _libraries(prepared: Prepared) -> np.ndarray:
     """Total count per sample, at least 1."""
     x = prepared.x
     total = np.nansum(x, axis=1) if isinstance(x, np.ndarray) else np.asarray(x.sum(axis=1)).ravel()
-    return np.maximum(total, 1.0)
+    return np.asarray(np.maximum(total, 1.0))
 
 
 def model_name(fitted: Fitted) -> str:

@@ -270,7 +270,7 @@ class Fitted:
         """One modality with its gaps filled; see `impute`."""
         obs, var = pd.DataFrame(index=mdata.obs_names), pd.DataFrame(index=self.features(name))
         if name not in mdata.mod:
-            missing, known = np.ones((len(mean), len(var)), dtype=bool), np.float32(0)
+            missing, known = np.ones((len(mean), len(var)), dtype=bool), np.zeros((1, 1), dtype=np.float32)
             absent = missing[:, 0]
         else:
             table = aligned(mdata.mod[name], mdata.obs_names)

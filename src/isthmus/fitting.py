@@ -79,7 +79,7 @@ def fit(
     names = list(train.mod)
     likelihoods = _likelihoods(likelihood or {}, names)
     _check_tables(train)
-    counts = {m: [] for m in names if likelihoods[m] in COUNTS}
+    counts: dict[str, list[Any]] = {m: [] for m in names if likelihoods[m] in COUNTS}
     preparation = Preparation.parse(prepare, names, defaults=counts).fit(train)
     prepared = preparation.transform(train)
     for m in names:

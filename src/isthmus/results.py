@@ -213,7 +213,7 @@ def _nested(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     test = scores[scores["split"] == "test"] if "split" in scores else scores
     for row in test.to_dict("records"):
         nested.setdefault(row["modality"], {})[row["representation"]] = {
-            k: v for k, v in row.items() if isinstance(v, float)
+            str(k): v for k, v in row.items() if isinstance(v, float)
         }
     return nested
 

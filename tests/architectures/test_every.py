@@ -5,6 +5,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+
 from cohorts import counts, linear, prepared
 from isthmus import fit, load, registry
 from isthmus.data.batches import samples
@@ -54,7 +55,9 @@ def test_documents_its_formula_and_source(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_reconstruction_falls_in_training_on_one_two_and_three_modalities(name):
     for widths in ([("a", 20)], [("a", 20), ("b", 12)], [("a", 20), ("b", 12), ("c", 8)]):
-        fitted = fit(config(name, dropout=0.0), linear(widths=widths), training=Training(epochs=40, lr=5e-3, patience=None))
+        fitted = fit(
+            config(name, dropout=0.0), linear(widths=widths), training=Training(epochs=40, lr=5e-3, patience=None)
+        )
         for m, _ in widths:
             losses = fitted.history[f"train/recon/{m}"]
             assert losses.iloc[-1] < 0.6 * losses.iloc[0], (widths, m)
@@ -112,7 +115,10 @@ def test_what_is_hidden_reaches_neither_loss_nor_output(name):
     spec = Spec((Modality("rna", (30,)), Modality("cnv", (20,))))
     model = registry.get(name)(config(name), spec).eval()
     batch = samples(prepared(mdata), spec).batch(torch.arange(16))
-    noise = {m: torch.where(o.expand_as(batch.x[m]), batch.x[m], torch.full_like(batch.x[m], 1e3)) for m, o in batch.observed.items()}
+    noise = {
+        m: torch.where(o.expand_as(batch.x[m]), batch.x[m], torch.full_like(batch.x[m], 1e3))
+        for m, o in batch.observed.items()
+    }
     tampered = type(batch)(noise, batch.observed, batch.index)
     output = model(batch)
     for phase in model.phases:
@@ -144,14 +150,18 @@ def test_interrupted_and_resumed_is_bit_identical(name, stop_at, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_non_finite_loss_names_phase_epoch_step_and_term(name):
     with pytest.raises(NonFiniteLossError, match=r"phase '.*', epoch 0, step \d+.* not finite"):
-        fit(config(name, norm="none"), linear(), training=Training(epochs=3, lr=1e30, gradient_clip=None, patience=None))
+        fit(
+            config(name, norm="none"), linear(), training=Training(epochs=3, lr=1e30, gradient_clip=None, patience=None)
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("likelihood", ["poisson", "nb", "zinb"])
 def test_counts(name, likelihood):
     mdata = counts()
-    fitted = fit(config(name), mdata, likelihood={"rna": likelihood}, training=Training(epochs=150, lr=5e-3, patience=None))
+    fitted = fit(
+        config(name), mdata, likelihood={"rna": likelihood}, training=Training(epochs=150, lr=5e-3, patience=None)
+    )
     assert fitted.history["train/recon/rna"].iloc[-1] < fitted.history["train/recon/rna"].iloc[0]
     x, x_hat = mdata.mod["rna"].X, fitted.reconstruct(mdata).mod["rna"].X
     assert (x_hat >= 0).all()
@@ -164,7 +174,9 @@ def test_counts(name, likelihood):
 def test_bernoulli_means_are_probabilities(name):
     mdata = linear(widths=[("mut", 12)])
     mdata.mod["mut"].X = (mdata.mod["mut"].X > 0).astype(np.float32)
-    fitted = fit(config(name), mdata, prepare={"mut": []}, likelihood={"mut": "bernoulli"}, training=Training(epochs=60, lr=5e-3))
+    fitted = fit(
+        config(name), mdata, prepare={"mut": []}, likelihood={"mut": "bernoulli"}, training=Training(epochs=60, lr=5e-3)
+    )
     p = fitted.reconstruct(mdata).mod["mut"].X
     assert ((p >= 0) & (p <= 1)).all()
     assert p[mdata.mod["mut"].X == 1].mean() > p[mdata.mod["mut"].X == 0].mean() + 0.3
@@ -173,7 +185,9 @@ def test_bernoulli_means_are_probabilities(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("norm", ["layer", "batch", "none"])
 def test_every_norm_trains_with_a_last_batch_of_one(name, norm):
-    history = fit(config(name, norm=norm), linear(n=33), training=Training(epochs=3, batch_size=32, patience=None)).history
+    history = fit(
+        config(name, norm=norm), linear(n=33), training=Training(epochs=3, batch_size=32, patience=None)
+    ).history
     assert np.isfinite(history.drop(columns="phase").to_numpy(float)).all()
 
 

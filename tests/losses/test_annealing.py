@@ -3,6 +3,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from isthmus.config import Annealing
 from isthmus.losses.annealing import weight
 

@@ -1,8 +1,9 @@
 import math
 
 import torch
-from isthmus.losses import divergence
 from torch.distributions import Normal, kl_divergence
+
+from isthmus.losses import divergence
 
 
 def test_kl_against_torch():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+
 from isthmus.losses import reconstruction as loss
 
 X = torch.tensor([[0.0, 1.0, 7.0], [3.0, 0.0, 120.0]])

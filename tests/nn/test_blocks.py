@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from isthmus.config import Joint
 from isthmus.nn.gaussian import Gaussian, GaussianHead
 from isthmus.nn.joint import JointDecoder, JointEncoder, reconstruction_weights

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cohorts import linear, prepared
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cohorts import linear, prepared
 from isthmus import Autoencoder, Training, fit, registry
 from isthmus.architecture import Phase
 from isthmus.data.batches import samples

@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 from isthmus.errors import InputError, IsthmusError
 
@@ -33,8 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(given: list[str], *, debug: bool) -> int:
     import typer
 
-    usage = typer.BadParameter.__mro__[2]  # click's ClickException, whichever click this typer brings
-    _speak(sys.stderr, verbose="--verbose" in given)
+    usage: type[Any] = typer.BadParameter.__mro__[2]  # click's ClickException, whichever click this typer brings
+    _speak(verbose="--verbose" in given)
     try:
         code = _application(given)(args=[a for a in given if a != "--verbose"], standalone_mode=False)
     except usage as error:
@@ -104,15 +104,14 @@ def _options(
     """
 
 
-def _speak(stream: TextIO, *, verbose: bool) -> None:
+def _speak(*, verbose: bool) -> None:
     """Warnings (with --verbose everything) to the terminal, a line each."""
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.INFO if verbose else logging.WARNING)
     handler.setFormatter(_Lines())
     logger = logging.getLogger("isthmus")
     logger.setLevel(logging.INFO)
     logger.handlers = [h for h in logger.handlers if not isinstance(h.formatter, _Lines)] + [handler]
-    logger.propagate = False
 
 
 class _Lines(logging.Formatter):

@@ -72,7 +72,7 @@ def _names(letter: str, n: int) -> list[str]:
 
 def _category(prefix: str, codes: np.ndarray) -> pd.Categorical:
     levels = [f"{prefix}{i}" for i in range(int(codes.max()) + 1)]
-    return pd.Categorical.from_codes(codes.astype(np.int64), levels)
+    return pd.Categorical.from_codes(codes.astype(np.int64), pd.Index(levels))
 
 
 def _class_means(s: Simulation) -> np.ndarray:

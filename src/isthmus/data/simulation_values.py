@@ -106,7 +106,10 @@ def _signal(
     rng, z = s.rng("loadings", m), factors.to_numpy()
     direct = rng.normal(size=(len(features), z.shape[1])) * (rng.random((len(features), z.shape[1])) < 0.5)
     by_pathway = np.zeros((len(features), activities.shape[1]))
-    where = activities.columns.get_indexer(members["pathway"]), features.get_indexer(members["feature"])
+    where = (
+        activities.columns.get_indexer(pd.Index(members["pathway"])),
+        features.get_indexer(pd.Index(members["feature"])),
+    )
     by_pathway[where[1], where[0]] = members["weight"]
     weights, inputs = np.hstack([direct, by_pathway]), np.hstack([z, activities.to_numpy(np.float64)])
     linear = inputs @ weights.T
@@ -167,4 +170,4 @@ def _observe(s: Simulation, m: str, eta: np.ndarray, made: Values) -> np.ndarray
     mean = library[:, None] * rate / rate.sum(axis=1, keepdims=True)
     if kind == "nb":
         mean = mean * rng.gamma(s.dispersion, 1 / s.dispersion, size=mean.shape)
-    return rng.poisson(mean).astype(np.float64)
+    return np.asarray(rng.poisson(mean), dtype=np.float64)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -226,7 +226,9 @@ class Stretch:
     def _note(self, progress: Progress, terms: dict[str, Tensor], player: str, n: int) -> None:
         """Add a step's terms (their mean over processes) to the epoch's sums; stop where one is not finite."""
         stacked = torch.stack([v.detach().float() for v in terms.values()])
-        values = (stacked if self.fabric.world_size == 1 else self.fabric.all_reduce(stacked)).tolist()
+        if self.fabric.world_size > 1:
+            stacked = cast("Tensor", self.fabric.all_reduce(stacked))
+        values = stacked.tolist()
         for term, value in zip(terms, values, strict=True):
             if not math.isfinite(value):
                 place = f"phase {self.phase.name!r}, epoch {progress.epoch}, step {progress.step}, player {player!r}"
