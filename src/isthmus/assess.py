@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from isthmus.data.cohort import take_samples
 from isthmus.data.table import Array, aligned
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.baselines import pca_reconstruction, representations
@@ -29,6 +30,8 @@ from isthmus.types import COUNTS
 
 log = logging.getLogger("isthmus.assess")
 CHUNK = 1024
+MOST_CELLS = 200_000_000
+"""Samples x features of one part that are reconstructed at a time for scoring: 1.6 GB in float64."""
 MOST_LABELS = 5
 MOST_LOGGED = 30.0
 """Far above the logarithm of any count: keeps a linear reconstruction of logs from overflowing."""
@@ -156,7 +159,7 @@ def measure(
     prepared = {part: fitted.preparation.transform(m) for part, m in parts.items()}
     scales = {m.name: Scale.of(prepared["train"][m.name], m.likelihood, m.library) for m in fitted.spec}
     matrices = {part: _joined([scales[m].matrix(p[m]) for m in fitted.spec.names]) for part, p in prepared.items()}
-    rows, features = _reconstructions(fitted, parts, prepared, scales, matrices, seed)
+    rows, features = _reconstructions(fitted, *_enough(fitted, parts, prepared, matrices, seed=seed), scales, seed)
     z = {part: np.asarray(fitted.embed(parts[part]).X) for part in ("train", "test")}
     seen = {part: ~np.isnan(v).any(axis=1) for part, v in z.items()}
     found = {model_name(fitted): (z["train"][seen["train"]], z["test"][seen["test"]])}
@@ -180,12 +183,33 @@ def _joined(blocks: list[Array]) -> Array:
     )
 
 
+def _enough(
+    fitted: Fitted,
+    parts: Mapping[str, md.MuData],
+    prepared: Mapping[str, Mapping[str, Prepared]],
+    matrices: Mapping[str, Array],
+    *,
+    seed: int,
+) -> tuple[dict[str, md.MuData], dict[str, Mapping[str, Prepared]], dict[str, Array]]:
+    """All samples, or where their reconstruction would not fit into memory a draw of them (logged)."""
+    most = max(1, MOST_CELLS // fitted.spec.width)
+    cohorts, tables, joined = dict(parts), dict(prepared), dict(matrices)
+    for part, m in parts.items():
+        if m.n_obs > most:
+            log.warning("reconstruction is scored on %d of %d %s samples, drawn at random", most, m.n_obs, part)
+            rows = np.sort(np.random.default_rng(seed).choice(m.n_obs, most, replace=False))
+            cohorts[part] = take_samples(m, m.obs_names[rows])
+            tables[part] = fitted.preparation.transform(cohorts[part])
+            joined[part] = matrices[part][rows] if part != "train" else matrices[part]
+    return cohorts, tables, joined
+
+
 def _reconstructions(
     fitted: Fitted,
     parts: Mapping[str, md.MuData],
     prepared: Mapping[str, Mapping[str, Prepared]],
-    scales: Mapping[str, Scale],
     matrices: Mapping[str, Array],
+    scales: Mapping[str, Scale],
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores per modality, split and representation, and per feature of the test samples."""

@@ -17,7 +17,7 @@ class Task(StrEnum):
     embed = "embed"
     reconstruct = "reconstruct"
     impute = "impute"
-    translate = "translate"  # type: ignore[assignment] - hides str.translate, which nobody calls on a task
+    translate = "translate"  # type: ignore[assignment]
 
 
 def command(

@@ -54,7 +54,7 @@ class Samples:
     def batches(self, size: int = 1024) -> Iterator[Batch]:
         """Every sample once, in order."""
         device = next((v.device for v in self.x.values()), torch.device("cpu"))
-        for index in torch.arange(self.n, device=device).split(size):
+        for index in torch.arange(self.n, device=device).split(size):  # type: ignore[no-untyped-call]
             yield self.batch(index)
 
     def to(self, device: torch.device | str) -> Samples:

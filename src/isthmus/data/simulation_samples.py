@@ -70,9 +70,9 @@ def _names(letter: str, n: int) -> list[str]:
     return [f"{letter}{i + 1:0{width}d}" for i in range(n)]
 
 
-def _category(prefix: str, codes: np.ndarray) -> pd.Categorical:
+def _category(prefix: str, codes: np.ndarray) -> pd.Categorical[object]:
     levels = [f"{prefix}{i}" for i in range(int(codes.max()) + 1)]
-    return pd.Categorical.from_codes(codes.astype(np.int64), pd.Index(levels))
+    return pd.Categorical.from_codes(codes.astype(np.int64), pd.Index(levels, dtype=object))
 
 
 def _class_means(s: Simulation) -> np.ndarray:
