@@ -34,7 +34,10 @@ def main(epochs: int = 60) -> None:
     # Beside PCA of the same number of dimensions, which is fitted on train and applied to test.
     tables = [np.hstack([part[m].to_df().reindex(part.obs_names) for m in part.mod]) for part in (train, test)]
     pca = ist.evaluate.representations(*tables, 6, which=["pca"])["pca"][1]
-    print(ist.evaluate.embedding(z.X, z.obs["class"], baselines={"pca": pca}, learners=["logistic"]).to_string())
+    scores = ist.evaluate.embedding(z.X, z.obs["class"], baselines={"pca": pca}, learners=["logistic"])
+    print(
+        scores.query("metric == 'auc'")[["representation", "label", "mean", "sd", "difference"]].to_string(index=False)
+    )
 
 
 if __name__ == "__main__":
