@@ -21,7 +21,7 @@ from isthmus.data.split import take
 from isthmus.errors import RecipeError, nearest
 from isthmus.fitted import Fitted, load
 from isthmus.fitting import fit
-from isthmus.folder import Signals, finished, growing
+from isthmus.folder import FITS, Signals, growing, nothing_to_resume
 from isthmus.recipe import Recipe
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.engine import Watch
@@ -83,7 +83,7 @@ def run(
     """
     out = Path(out)
     text = recipe.text()
-    if resume and finished(out) and (out / "recipe.yaml").read_text(encoding="utf-8") == text:
+    if resume and nothing_to_resume(out, text):
         log.warning("%s is complete: nothing to resume", out)
         return out / "report.html"
     signals = Signals()
@@ -156,7 +156,7 @@ def _parts(mdata: md.MuData, split: pd.Series) -> dict[str, md.MuData]:
 
 def _fitted(run: Run, fold: Fold) -> Fitted:
     """Fit, or load what an interrupted run had finished."""
-    folder = run.folder / "fits" / fold.name
+    folder = run.folder / FITS / fold.name
     if run.resume and (folder / "model" / "manifest.json").is_file():
         log.info("fit %s: already done", fold.name)
         return load(folder / "model")
@@ -168,8 +168,8 @@ def _fitted(run: Run, fold: Fold) -> Fitted:
             run.recipe.model, fold.parts["train"], fold.parts.get("valid"), prepare=run.recipe.prepare,
             likelihood=run.recipe.likelihood, training=training, keeper=keeper, watch=_watch(run, fold),
         )  # fmt: skip
-    fitted.save(folder / "model")
-    keeper.path.unlink(missing_ok=True)
+        fitted.save(folder / "model")
+        keeper.path.unlink(missing_ok=True)
     return fitted
 
 

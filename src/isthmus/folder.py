@@ -9,18 +9,21 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from filelock import FileLock, Timeout
 
-from isthmus.errors import InputError, RecipeError
+from isthmus.data.write import atomic, disk_error, flush, flush_entry, is_full
+from isthmus.errors import InputError, RecipeError, RunError
 from isthmus.training.checkpoint import NAME as CHECKPOINT
 from isthmus.training.engine import InterruptedTraining
 
 log = logging.getLogger("isthmus.run")
-RECIPE = "recipe.yaml"
+RECIPE, LOG, FITS = "recipe.yaml", "log.txt", "fits"
+CARRIED = (RECIPE, LOG, FITS, "tensorboard")
+"""What a resumed run takes over; anything else is made anew."""
 
 
 def partial(out: Path) -> Path:
@@ -33,6 +36,15 @@ def finished(out: Path) -> bool:
     return (out / RECIPE).is_file()
 
 
+def nothing_to_resume(out: Path, recipe: str) -> bool:
+    """Whether a whole run of this recipe stands there, and none that was interrupted while it was to be replaced."""
+    out = out.absolute()
+    if not finished(out) or partial(out).exists() or _text(out / RECIPE) != recipe:
+        return False
+    _tidy(out)
+    return True
+
+
 @contextmanager
 def growing(out: Path, recipe: str, *, resume: bool = False, overwrite: bool = False) -> Iterator[Path]:
     """A folder to fill, that takes the place of `out` when the block ends without an error.
@@ -43,32 +55,61 @@ def growing(out: Path, recipe: str, *, resume: bool = False, overwrite: bool = F
     ------
     RecipeError
         Something stands at `out`, or an interrupted run of another recipe does.
+    InputError
+        Another process runs there, or the place may not be written to.
     RunError
-        Another process runs there.
+        The disk is full.
+    InterruptedTraining
+        A signal came; its hint says whether anything was kept.
     """
     out = out.absolute()
-    if not out.parent.is_dir():
-        out.parent.mkdir(parents=True)
+    with _parents(out.parent), _locked(out):
+        _refuse(out, recipe, resume=resume, overwrite=overwrite)
+        folder = _begun(out, recipe, resume=resume)
+        try:
+            with _logged(folder / LOG):
+                yield folder
+            _finish(folder, out)
+        except BaseException as error:
+            if not (kept := _worth_keeping(folder)):
+                with suppress(OSError):
+                    _discard(folder)
+            if isinstance(error, Stop | InterruptedTraining):
+                raise InterruptedTraining(error.signum, kept=kept) from None
+            if isinstance(error, OSError) and is_full(error):
+                hint = "what was fitted is kept: free some space, then run again with --resume" if kept else ""
+                raise RunError("the disk is full", where=str(out.parent), hint=hint) from error
+            raise
+
+
+@contextmanager
+def _parents(folder: Path) -> Iterator[None]:
+    """A folder made with those above it; after an error what was made goes again, unless something is in it."""
+    missing = [p for p in (folder, *folder.parents) if not p.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    try:
+        yield
+    except BaseException:
+        for made in missing:
+            with suppress(OSError):
+                made.rmdir()
+        raise
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
     lock = FileLock(out.with_name(f".{out.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError("another run is at work in this folder", where=str(out), wanted="another --out") from None
+    except OSError as error:
+        raise disk_error(error, out) from error
     try:
-        _refuse(out, recipe, resume=resume, overwrite=overwrite)
-        folder = partial(out)
-        if not resume:
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(exist_ok=True)
-        (folder / RECIPE).write_text(recipe, encoding="utf-8")
-        try:
-            with _logged(folder / "log.txt"):
-                yield folder
-            _finish(folder, out)
-        except BaseException:
-            if not _worth_keeping(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
+        yield
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
@@ -76,49 +117,103 @@ def growing(out: Path, recipe: str, *, resume: bool = False, overwrite: bool = F
 
 def _refuse(out: Path, recipe: str, *, resume: bool, overwrite: bool) -> None:
     """Say no where going on would lose or mix something."""
+    begun = partial(out) / RECIPE
+    if out.exists() and not out.is_dir():
+        raise RecipeError("is a file", where=str(out), wanted="a folder that is not there yet")
+    if resume and begun.is_file():
+        _compare(begun, recipe, out, "the interrupted run")
+        return
+    if resume and finished(out) and not overwrite:
+        _compare(out / RECIPE, recipe, out, "the run that stands there")
     if out.exists() and not overwrite:
-        if not out.is_dir():
-            raise RecipeError("is a file", where=str(out), wanted="a folder that is not there yet")
         hint = "add --overwrite to replace it" if finished(out) else "name a folder that is not there yet"
         raise RecipeError("exists", where=str(out), hint=hint)
-    if overwrite and out.exists() and not finished(out) and any(out.iterdir()):
+    if out.exists() and not finished(out) and any(out.iterdir()):
         raise RecipeError("is not a run folder", where=str(out), hint="name another, or empty it yourself")
-    begun = partial(out) / RECIPE
-    if not begun.is_file():
-        return
-    if not resume and not overwrite:
+    if not overwrite and begun.is_file() and _worth_keeping(partial(out)):
         hint = "add --resume to go on with it, or --overwrite to start again"
         raise RecipeError("an interrupted run is kept for this folder", where=str(out), hint=hint)
-    if resume and (other := begun.read_text(encoding="utf-8")) != recipe:
-        lines = difflib.unified_diff(other.splitlines(), recipe.splitlines(), lineterm="", n=0)
-        changes = [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+
+
+def _compare(begun: Path, recipe: str, out: Path, whose: str) -> None:
+    """Refuse to go on with another recipe, and show what differs."""
+    lines = difflib.unified_diff(_text(begun).splitlines(), recipe.splitlines(), lineterm="", n=0)
+    changes = [" ".join(line.split()) for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    if changes:
+        more = f"; and {len(changes) - 4} more lines" if len(changes) > 4 else ""
         raise RecipeError(
-            "the interrupted run has another recipe", where=str(out), met="; ".join(changes[:4]),
+            f"{whose} has another recipe: {'; '.join(changes[:4])}{more}", where=str(out),
             wanted="the same recipe", hint="use that recipe, or --overwrite to start again",
         )  # fmt: skip
 
 
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _begun(out: Path, recipe: str, *, resume: bool) -> Path:
+    """The folder that grows: new, or what an interrupted run left of it."""
+    folder = partial(out)
+    if not resume or not (folder / RECIPE).is_file():
+        _discard(folder)
+    folder.mkdir(exist_ok=True)
+    for left in [p for p in folder.iterdir() if p.name not in CARRIED]:
+        _discard(left)
+    if not (folder / RECIPE).is_file():
+        with atomic(folder / RECIPE) as temporary:
+            temporary.write_text(recipe, encoding="utf-8")
+    return folder
+
+
 def _worth_keeping(folder: Path) -> bool:
-    return any(folder.rglob(CHECKPOINT)) or any(folder.rglob("manifest.json"))
+    return any(any(folder.rglob(name)) for name in (CHECKPOINT, "manifest.json"))
+
+
+def _discard(path: Path) -> None:
+    """Remove, under another name first: what is half removed is never taken for something whole."""
+    if not path.exists():
+        return
+    gone = path.with_name(f".{path.name.strip('.')}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    path.rename(gone)
+    if gone.is_dir():
+        shutil.rmtree(gone, ignore_errors=True)
+    else:
+        gone.unlink()
+
+
+def _old(out: Path) -> Path:
+    """Where a run that is replaced stands for a moment."""
+    return out.with_name(f".{out.name}.old")
 
 
 def _finish(folder: Path, out: Path) -> None:
     """Sync every file, then rename; what stood at `out` goes last."""
-    for file in [f for f in folder.rglob("*") if f.is_file()]:
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    flush(folder)
+    old = _old(out)
+    _discard(old)
     if out.exists():
         out.rename(old)
-    folder.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        folder.rename(out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        raise
+    flush_entry(out.parent)
+    _tidy(out)
+
+
+def _tidy(out: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    _discard(out / FITS)
+    _discard(_old(out))
 
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Everything the package logs goes to a file too."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _Quiet(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
     root = logging.getLogger("isthmus")
     before = root.level
@@ -129,7 +224,23 @@ def _logged(path: Path) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.setLevel(before)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
+
+
+class _Quiet(logging.FileHandler):
+    """A log file that a full disk cannot turn into a traceback on the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """The run itself will say what is wrong with the disk."""
+
+
+class Stop(BaseException):
+    """A signal outside of training: no handler of ordinary errors swallows it."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(signum)
 
 
 class Signals:
@@ -148,7 +259,7 @@ class Signals:
             os._exit(128 + signum)
         self.signum = signum
         if not self.waiting:
-            raise InterruptedTraining(signum)
+            raise Stop(signum)
         log.warning("interrupted: keeping a checkpoint at the end of this step")
 
     @contextmanager
@@ -160,15 +271,19 @@ class Signals:
         before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
+        except Stop as stop:
+            raise InterruptedTraining(stop.signum, kept=False) from None
         finally:
             for s, handler in before.items():
                 signal.signal(s, handler)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a signal waits for whoever asks `met`."""
+        """Inside, a signal waits for whoever asks `met`; one that nobody asked for stops the run at the end."""
         self.waiting = True
         try:
             yield
         finally:
             self.waiting = False
+        if self.signum is not None:
+            raise Stop(self.signum)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +63,6 @@ class Found:
 def write(folder: Path, found: Found) -> None:
     """Write everything but the recipe and the log into a run folder."""
     found.fitted.save(folder / "model")
-    shutil.rmtree(folder / "fits", ignore_errors=True)
     embedding = _embedding(found)
     write_container(embedding, folder / "embedding.h5ad")
     found.fitted.history.to_csv(folder / "history.csv", index=False)

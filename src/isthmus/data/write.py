@@ -65,34 +65,44 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".{secrets.token_hex(6)}{''.join(target.suffixes[-2:])}")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         _take_place(temporary, target)
-        _flush_entry(target.parent)
+        flush_entry(target.parent)
     except OSError as error:
-        raise _disk_error(error, target) from error
+        raise disk_error(error, target) from error
     finally:
         _remove(temporary)
 
 
-def _disk_error(error: OSError, target: Path) -> Exception:
+def disk_error(error: OSError, target: Path) -> Exception:
     """What the machine complains of, as one of our errors where it is a common one."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+    if is_full(error):
         return RunError("the disk is full", where=str(target))
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return DataError("may not be written", where=str(target))
     if isinstance(error, IsADirectoryError):
         return DataError("is a folder", where=str(target), wanted="a file name")
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        return DataError("is no folder to write to", where=str(target))
+    if error.errno == errno.ENAMETOOLONG:
+        return DataError("is too long a name", where=shortened(str(target)))
     return error
 
 
-def _flush(path: Path) -> None:
+def is_full(error: Exception) -> bool:
+    """Whether the disk, a quota or a limit of the file size is what stops a write."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in codes or "No space left" in str(error) or "errno = 28" in str(error)
+
+
+def flush(path: Path) -> None:
     """The bytes of a file, or of every file of a folder, reach the disk."""
     for file in [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]:
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
 
 
-def _flush_entry(folder: Path) -> None:
+def flush_entry(folder: Path) -> None:
     """The names in a folder reach the disk, where the system can do that."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -166,6 +176,8 @@ def write(
         except (TypeError, ValueError, NotImplementedError, RuntimeError, pa.ArrowException) as error:
             if isinstance(error, DataError):
                 raise
+            if is_full(error):
+                raise RunError("the disk is full", where=str(path)) from error
             raise DataError(f"cannot be written: {_first_line(error)}", where=str(path)) from error
     return path
 

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,9 +82,25 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(states[1])
 
 
+def reseed(seed: int) -> None:
+    """Python, numpy and torch, as an epoch begins."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
 def random_states() -> dict[str, torch.Tensor]:
-    """Torch's random states, CPU and CUDA, as tensors."""
-    states = {"cpu": torch.get_rng_state()}
+    """The random states of torch (CPU and CUDA), numpy and Python, as tensors."""
+    mersenne: Any = np.random.get_state()
+    _, words, position, has_gauss, gauss = mersenne
+    _, integers, spare = random.getstate()
+    states = {
+        "cpu": torch.get_rng_state(),
+        "numpy": torch.tensor([*words.tolist(), position, has_gauss]),
+        "numpy_gauss": torch.tensor(gauss, dtype=torch.float64),
+        "python": torch.tensor(integers),
+        "python_gauss": torch.tensor([] if spare is None else [spare], dtype=torch.float64),
+    }
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states |= {f"cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
     return states
@@ -92,6 +109,10 @@ def random_states() -> dict[str, torch.Tensor]:
 def restore_random_states(states: dict[str, torch.Tensor]) -> None:
     """The inverse of `random_states`."""
     torch.set_rng_state(states["cpu"])
+    *words, position, has_gauss = states["numpy"].tolist()
+    gauss = states["numpy_gauss"].item()
+    np.random.set_state(("MT19937", np.array(words, dtype=np.uint32), position, has_gauss, gauss))
+    random.setstate((3, tuple(states["python"].tolist()), next(iter(states["python_gauss"].tolist()), None)))
     for name, state in states.items():
         if name.startswith("cuda"):
             torch.cuda.set_rng_state(state, int(name.removeprefix("cuda")))

@@ -26,15 +26,17 @@ from isthmus.types import Batch
 
 MIX = 1_000_003
 VALID_BATCH = 1024
+LOWER = "lower training.lr, clip the input (prepare: clip), or check it for extreme values"
 Watch = Callable[[dict[str, Any]], None]
 
 
 class InterruptedTraining(RunError):
-    """A signal asked for a stop; the checkpoint holds everything."""
+    """A signal asked for a stop; what was `kept` is enough to go on from."""
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, *, kept: bool = True) -> None:
         self.signum, self.exit_code = signum, 128 + signum
-        super().__init__("interrupted", hint="a checkpoint was kept: run the same command again with --resume")
+        kept_hint = "a checkpoint was kept: run the same command again with --resume"
+        super().__init__("interrupted", hint=kept_hint if kept else "nothing was fitted yet, so nothing was kept")
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.signum,)
@@ -191,10 +193,10 @@ class Stretch:
         started = time.perf_counter()
         draw = _generator(self.settings.seed, progress)
         steps = _batches(len(self.train), self.settings.batch_size, draw)
-        torch.manual_seed(_mixed(self.settings.seed, progress) + self.fabric.global_rank)
-        if self.random:
+        devices.reseed(_mixed(self.settings.seed, progress) + self.fabric.global_rank)
+        if self.random and progress.step:
             devices.restore_random_states(self.random)
-            self.random = {}
+        self.random = {}
         self.job.model.train()
         for index in steps[progress.step :]:
             self._step(progress, index, len(steps))
@@ -231,11 +233,8 @@ class Stretch:
         values = stacked.tolist()
         for term, value in zip(terms, values, strict=True):
             if not math.isfinite(value):
-                place = f"phase {self.phase.name!r}, epoch {progress.epoch}, step {progress.step}, player {player!r}"
-                raise NonFiniteLossError(
-                    f"loss term {term!r} is not finite", where=place, met=value,
-                    hint="lower training.lr, clip the input (prepare: clip), or check it for extreme values",
-                )  # fmt: skip
+                place = f"{self._place(progress)}, player {player!r}"
+                raise NonFiniteLossError(f"loss term {term!r} is not finite", where=place, met=value, hint=LOWER)
             name = f"{player}/{term}" if term == "total" and len(self.phase.players) > 1 else term
             progress.sums[name] = progress.sums.get(name, 0.0) + n * value
 
@@ -243,15 +242,26 @@ class Stretch:
         keeper = self.job.keeper
         if keeper is None or (signum := keeper.stop()) is None:
             return False
+        self._check_weights(progress)
         self._keep(progress)
         raise InterruptedTraining(signum)
 
+    def _check_weights(self, progress: Progress) -> None:
+        """Stop where a gradient was not finite though the loss was, before such weights are kept."""
+        for name, p in self.job.model.named_parameters():
+            if not torch.isfinite(p).all():
+                raise NonFiniteLossError(f"weights {name!r} are not finite", where=self._place(progress), hint=LOWER)
+
+    def _place(self, progress: Progress) -> str:
+        return f"phase {self.phase.name!r}, epoch {progress.epoch}, step {progress.step}"
+
     def _close(self, progress: Progress, seconds: float) -> None:
         """The end of an epoch: its row of history, the best weights, a checkpoint when one is due."""
+        self._check_weights(progress)
         row: dict[str, Any] = {"phase": self.phase.name, "epoch": progress.epoch}
         row |= {f"train/{k}": v / progress.seen for k, v in progress.sums.items()}
         if self.valid is not None:
-            valid = self._validate()
+            valid = self._validate(progress)
             row |= {f"valid/{k}": v for k, v in valid.items()}
             if valid["total"] < progress.best:
                 progress.best, progress.best_epoch = valid["total"], progress.epoch
@@ -264,7 +274,7 @@ class Stretch:
             self._keep(progress)
 
     @torch.no_grad()
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, progress: Progress) -> dict[str, float]:
         """Mean of every term over the validation samples, weights as at the end of the phase."""
         assert self.valid is not None
         self.job.model.eval()
@@ -273,6 +283,9 @@ class Stretch:
             total, terms = self.objective(*_arguments(batch.to(self.fabric.device), self.phase.players[-1], 1.0))
             for term, value in (terms | {"total": total}).items():
                 sums[term] = sums.get(term, 0.0) + len(batch) * value.item() / len(self.valid)
+        if wrong := next((term for term, value in sums.items() if not math.isfinite(value)), None):
+            what = f"loss term {wrong!r} is not finite on the validation samples"
+            raise NonFiniteLossError(what, where=self._place(progress), met=sums[wrong], hint=LOWER)
         return sums
 
     def _keep(self, progress: Progress) -> None:
