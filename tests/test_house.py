@@ -17,6 +17,7 @@ import yaml
 
 import isthmus
 from isthmus import registry
+from isthmus.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -207,6 +208,28 @@ def test_an_example_finds_its_data_and_says_where_the_public_does(path):
             assert [p for p in away if not (SHARED / p.partition("}/")[2]).exists()] == []
         assert set(recipe["prepare"]) == set(recipe["data"]["read"])
     assert f"isthmus run examples/{path.name}" in written
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_an_example_is_a_valid_recipe(path):
+    recipe = load_recipe(path, ["training.epochs=2"])
+    assert recipe.training.epochs == 2
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+    assert {k: recipe.model.model_dump(mode="json")[k] for k in written if k != "name"} == {
+        k: v for k, v in written.items() if k != "name"
+    }
+
+
+def test_the_quickstart_runs_as_it_stands():
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "quickstart.py"],
+        capture_output=True, text=True, check=False, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "the loaded model gives the same embedding: True" in done.stdout
+    scores = {line.split()[0]: float(line.split()[2]) for line in done.stdout.splitlines() if " class " in line}
+    assert set(scores) == {"embedding", "pca"}
+    assert min(scores.values()) > 0.8
 
 
 # ---- start-up
