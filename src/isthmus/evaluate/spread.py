@@ -141,7 +141,8 @@ def summarise(long: pd.DataFrame, *, reference: str = "pca", level: float = 0.95
             against = nadeau_bengio(values - theirs, *sizes, level=level)
             n = int((~np.isnan(values)).sum())
             sd = float(np.nanstd(values, ddof=1)) if n > 1 else np.nan
-            rows.append((name, *task, of_mean.mean, sd, of_mean.lower, of_mean.upper, n, *sizes, *against))
+            upper = float(np.minimum(of_mean.upper, 1))  # no score exceeds 1
+            rows.append((name, *task, of_mean.mean, sd, of_mean.lower, upper, n, *sizes, *against))
     return _table(rows, reference=reference, level=level, basis="folds")
 
 

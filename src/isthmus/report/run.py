@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -35,6 +35,11 @@ NAMES = {
 }
 LEAD_SENTENCES = 3
 EXTREMES = 3
+RECONSTRUCTION = (
+    "modality", "split", "representation", "r2", "r2_sample", "r2_feature", "r2_original", "pearson_feature",
+    "pearson_sample", "mse",
+)  # fmt: skip
+"""The scores of a reconstruction that fit beside each other on the page."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def _training(results: RunResults) -> Section:
     caption = "The loss and each of its terms, on train (dashed) and valid samples. Panels differ in scale."
     blocks: list[Block] = [FigureBlock(curves, caption, "loss")]
     if len([t for t in terms_of(results.history) if t not in TOTALS and f"train/{t}" in results.history]) > 1:
-        caption = "Share of each term in the sum of the absolute values of the terms, on train samples."
+        caption = "Share of each term in the sum of the absolute values of the terms before weighting, on train samples."
         blocks.append(FigureBlock(plot.term_shares(results.history), caption, "terms"))
     return Section("Training", tuple(blocks), lead)
 
@@ -179,8 +184,13 @@ def _training(results: RunResults) -> Section:
 def _reconstruction(results: RunResults) -> Section:
     blocks: list[Block] = []
     if not results.reconstruction.empty:
-        caption = "Reconstruction by the model and by its baselines with as many dimensions."
-        blocks.append(_comparison(_named(results.reconstruction), caption, "reconstruction"))
+        frame = _named(results.reconstruction)
+        caption = (
+            "Reconstruction by the model and by its baselines with as many dimensions. "
+            "Further scores are in tables/reconstruction.csv."
+        )
+        excerpt = frame[[c for c in RECONSTRUCTION if c in frame]]
+        blocks.append(replace(_comparison(excerpt, caption, "reconstruction"), frame=frame, excerpt=excerpt))
     if not results.by_feature.empty:
         figure = plot.reconstruction_by_feature(results.by_feature)
         caption = "R² of every feature on the test samples, by modality; the line is the median."
@@ -195,6 +205,7 @@ def _reconstruction(results: RunResults) -> Section:
 def _extremes(by_feature: pd.DataFrame) -> pd.DataFrame:
     """The best and the worst features of every modality, best first, none twice."""
     ordered = by_feature.dropna(subset=["r2"]).sort_values("r2", ascending=False, kind="stable")
+    ordered = ordered[["modality", *(c for c in ordered if c != "modality")]]
     parts = []
     for modality in dict.fromkeys(by_feature["modality"]):
         part = ordered[ordered["modality"] == modality]

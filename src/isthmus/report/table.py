@@ -75,9 +75,10 @@ def cell(value: object, form: str = "") -> Cell:
 
 
 def _number(value: float, form: str) -> str:
-    if not form or not np.isfinite(value):
-        return number(value).replace("-", "\u2212")
-    return format(value, form).replace("-", "\u2212")
+    text = format(value, form) if form and np.isfinite(value) else number(value)
+    if not text.strip("-0."):
+        text = text.lstrip("-")  # what rounds to zero has no sign
+    return text.replace("-", "\u2212")
 
 
 def to_csv(frame: pd.DataFrame) -> str:
