@@ -256,7 +256,9 @@ def _in_original_units(fitted: Fitted, parts: Mapping[str, md.MuData], part: str
     if not x.shape[0] or not train.shape[0]:
         return float("nan")
     guess = fitted.preparation.inverse(name, mean[rows]).astype(np.float64)
-    return reconstruction(x, guess, reference=np.nan_to_num(feature_means(train)))["r2"]
+    reference = np.nan_to_num(feature_means(train))
+    guess = np.where(np.isnan(guess), reference, guess)  # a step whose inverse has no answer, such as an unknown level
+    return reconstruction(x, guess, reference=reference)["r2"] if np.isfinite(guess).all() else float("nan")
 
 
 def _mean_compared(prepared: Prepared, scale: Scale) -> np.ndarray:

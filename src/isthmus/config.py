@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from isthmus.errors import RecipeError, nearest
 
@@ -31,6 +31,8 @@ Annealing = Literal[
 ]
 
 C = TypeVar("C", bound="Config")
+UNION = ("str", "int", "float", "bool", "none", "nullable")
+"""What pydantic puts into the path of a complaint for a member of a union."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,15 @@ class Config(BaseModel):
 
     # a settings class within another is then built by pydantic, which collects its complaints, not by this method
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`true` is no number, though Python counts it as 1."""
+        members = _members(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and bool not in members and (int in members or float in members):
+            raise ValueError("input should be a number, not true or false")
+        return value
 
     @classmethod
     def tunable(cls) -> dict[str, Tune]:
@@ -113,7 +124,7 @@ def complaint(error: ValidationError, schema: type[BaseModel], *, where: str) ->
     """The first of pydantic's complaints as one of ours, with its path and the nearest known key."""
     found = error.errors(include_url=False)
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-    path = [str(p) for p in first["loc"]]
+    path = _path(first["loc"])
     place = ".".join([where, *path] if where else path) or "recipe"
     more = f"{len(found) - 1} more like it" if len(found) > 1 else ""
     if first["type"] == "extra_forbidden":
@@ -128,13 +139,23 @@ def complaint(error: ValidationError, schema: type[BaseModel], *, where: str) ->
     return RecipeError(_lower(first["msg"]), where=place, met=first["input"], hint=more)
 
 
+def _path(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that lead to a value, without the names that pydantic gives the members of a union."""
+    return [str(p) for p in loc if not (isinstance(p, str) and (p in UNION or "[" in p))]
+
+
 def _schema_at(schema: type[BaseModel], path: list[str]) -> type[BaseModel]:
     """The settings class that a path of keys ends in, as far as it can be followed."""
     for part in path:
         field = schema.model_fields.get(part)
-        inner = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        inner = [] if field is None else _members(field.annotation)
         schema = next((i for i in inner if isinstance(i, type) and issubclass(i, BaseModel)), schema)
     return schema
+
+
+def _members(annotation: Any) -> list[Any]:
+    """An annotation and all that it is made of."""
+    return [annotation, *(m for inner in get_args(annotation) for m in _members(inner))]
 
 
 def _lower(message: str) -> str:

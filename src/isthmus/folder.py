@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -38,7 +39,7 @@ def finished(out: Path) -> bool:
 
 def nothing_to_resume(out: Path, recipe: str) -> bool:
     """Whether a whole run of this recipe stands there, and none that was interrupted while it was to be replaced."""
-    out = out.absolute()
+    out = out.resolve()
     if not finished(out) or partial(out).exists() or _text(out / RECIPE) != recipe:
         return False
     _tidy(out)
@@ -62,7 +63,9 @@ def growing(out: Path, recipe: str, *, resume: bool = False, overwrite: bool = F
     InterruptedTraining
         A signal came; its hint says whether anything was kept.
     """
-    out = out.absolute()
+    out = out.resolve()
+    if not out.name:
+        raise RecipeError("is no name for a run folder", where="--out", met=str(out))
     with _parents(out.parent), _locked(out):
         _refuse(out, recipe, resume=resume, overwrite=overwrite)
         folder = _begun(out, recipe, resume=resume)
@@ -71,7 +74,8 @@ def growing(out: Path, recipe: str, *, resume: bool = False, overwrite: bool = F
                 yield folder
             _finish(folder, out)
         except BaseException as error:
-            if not (kept := _worth_keeping(folder)):
+            wrong = isinstance(error, InputError) and not resume  # the same again would be refused again
+            if not (kept := _worth_keeping(folder) and not wrong):
                 with suppress(OSError):
                     _discard(folder)
             if isinstance(error, Stop | InterruptedTraining):
@@ -256,11 +260,21 @@ class Signals:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:
-            os._exit(128 + signum)
+            self._leave(signum)
+            return
         self.signum = signum
+        for child in multiprocessing.active_children() if signum == signal.SIGTERM else ():
+            child.terminate()  # a terminal sends its SIGINT to all of them, SIGTERM comes to one
         if not self.waiting:
             raise Stop(signum)
         log.warning("interrupted: keeping a checkpoint at the end of this step")
+
+    def _leave(self, signum: int) -> None:
+        """Exit at once; a process of a parallel training leaves that to its parent."""
+        if multiprocessing.parent_process() is None:
+            for child in multiprocessing.active_children():
+                child.kill()
+            os._exit(128 + signum)
 
     @contextmanager
     def caught(self) -> Iterator[Signals]:

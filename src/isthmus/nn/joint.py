@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isthmus.config import Joint
+from isthmus.errors import RecipeError, nearest
 from isthmus.nn.likelihoods import LikelihoodHead, encoder_input, library_size
 from isthmus.nn.mlp import funnel, mlp
 from isthmus.types import Batch, Distribution, Spec
@@ -75,5 +76,10 @@ class JointDecoder(nn.Module):
 def reconstruction_weights(config: Joint, spec: Spec) -> dict[str, float]:
     """Equal contribution of every modality, p_total / (M p_m), or what the config says."""
     if config.weights is not None:
+        for name in config.weights:
+            if name not in spec.names:
+                guess = nearest(name, spec.names)
+                hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(spec.names)}"
+                raise RecipeError("no such modality", where=f"model.weights.{name}", hint=hint)
         return {m.name: config.weights.get(m.name, 1.0) for m in spec}
     return {m.name: spec.width / (len(spec) * m.width) for m in spec}

@@ -35,6 +35,12 @@ def fabric(settings: Training) -> Fabric:
             met=f"{settings.devices} x {settings.accelerator}",
             wanted=f"at most {available[settings.accelerator]}, or accelerator: cpu",
         )
+    if settings.precision == "16-mixed" and _on_cpu(settings):
+        raise RecipeError("is for GPUs", where="training.precision", met="16-mixed", wanted="bf16-mixed or 32-true")
+    if settings.devices > settings.batch_size or (_on_cpu(settings) and settings.devices > (os.cpu_count() or 1)):
+        most = min(settings.batch_size, os.cpu_count() or 1) if _on_cpu(settings) else settings.batch_size
+        what = "more than there are processors, or samples in a batch"
+        raise RecipeError(what, where="training.devices", met=settings.devices, wanted=f"at most {most}")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     many = settings.devices > 1 or settings.strategy == "ddp"
     return Fabric(
@@ -43,6 +49,12 @@ def fabric(settings: Training) -> Fabric:
         strategy=_processes(settings) if many else "auto",
         precision=settings.precision,
     )
+
+
+def _on_cpu(settings: Training) -> bool:
+    if settings.accelerator == "auto":
+        return not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return settings.accelerator == "cpu"
 
 
 def _processes(settings: Training) -> str:

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from isthmus.architecture import Architecture, Phase
 from isthmus.data.batches import Samples
-from isthmus.errors import NonFiniteLossError, RunError
+from isthmus.errors import IsthmusError, NonFiniteLossError, RunError
 from isthmus.training import checkpoint, devices, schedules
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.settings import Training
@@ -109,7 +109,10 @@ def fit(job: Job) -> pd.DataFrame:
     fabric = devices.fabric(job.settings)
     try:
         if fabric.world_size > 1:
-            weights, history = fabric.launch(_train_and_return, replace(job, watch=None))  # type: ignore[arg-type]
+            found = fabric.launch(_train_and_return, replace(job, watch=None))  # type: ignore[arg-type]
+            if isinstance(found, IsthmusError):
+                raise found
+            weights, history = found
             job.model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
             return pd.DataFrame(history)
         with devices.threads(job.settings, sum(p.numel() for p in job.model.parameters())):
@@ -131,9 +134,12 @@ def _no_memory(error: Exception) -> bool:
     )
 
 
-def _train_and_return(fabric: Fabric, job: Job) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """What another process sends back: arrays, as the memory of its tensors ends with it."""
-    history = _train(fabric, job)
+def _train_and_return(fabric: Fabric, job: Job) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]] | IsthmusError:
+    """What another process sends back: arrays, as the memory of its tensors ends with it, or what stopped it."""
+    try:
+        history = _train(fabric, job)
+    except IsthmusError as error:
+        return error
     return {k: v.cpu().numpy() for k, v in job.model.state_dict().items()}, history
 
 
@@ -240,7 +246,13 @@ class Stretch:
 
     def _told_to_stop(self, progress: Progress) -> bool:
         keeper = self.job.keeper
-        if keeper is None or (signum := keeper.stop()) is None:
+        if keeper is None:
+            return False
+        signum = keeper.stop() or 0
+        if self.fabric.world_size > 1:  # together, as nobody can step alone
+            told = self.fabric.all_reduce(torch.tensor(float(signum), device=self.fabric.device), reduce_op="max")
+            signum = int(cast("Tensor", told).item())
+        if not signum:
             return False
         self._check_weights(progress)
         self._keep(progress)
