@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from isthmus.errors import RecipeError, nearest
 
@@ -63,9 +63,9 @@ class Config(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _no_number(cls, value: Any, info: Any) -> Any:
         """`true` is no number, though Python counts it as 1."""
-        members = _members(cls.model_fields[str(info.field_name)].annotation)
+        members = _members(cls.model_fields[info.field_name].annotation)
         if isinstance(value, bool) and bool not in members and (int in members or float in members):
             raise ValueError("input should be a number, not true or false")
         return value

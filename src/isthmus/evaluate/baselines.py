@@ -159,7 +159,8 @@ def _fitted_pca(train: Matrix, d: int, seed: int) -> PCA:
         solver = "arpack"
     if d > most:
         log.info("PCA has %d dimensions instead of %d: train is %d x %d", most, d, *train.shape)
-    return PCA(n_components=min(d, most), svd_solver=solver, random_state=seed).fit(train)
+    with np.errstate(invalid="ignore", divide="ignore"):  # where nothing varies
+        return PCA(n_components=min(d, most), svd_solver=solver, random_state=seed).fit(train)
 
 
 def _pca(train: Matrix, test: Matrix, d: int, seed: int) -> Pair:

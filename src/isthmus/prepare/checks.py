@@ -36,6 +36,8 @@ def learnable(table: Table, where: str) -> None:
     unique(table.features, where)
     if not table.present.any():
         raise DataError("no training sample has this modality", where=where)
+    if isinstance(table.x, np.ndarray) and np.isnan(table.of_present()).all():
+        raise DataError("every value of the training samples is missing", where=where)
     if not len(table.features):
         raise DataError("has no features", where=where)
     finite(table.x, table.features, where)
