@@ -176,7 +176,7 @@ def _training(results: RunResults) -> Section:
     caption = "The loss and each of its terms, on train (dashed) and valid samples. Panels differ in scale."
     blocks: list[Block] = [FigureBlock(curves, caption, "loss")]
     if len([t for t in terms_of(results.history) if t not in TOTALS and f"train/{t}" in results.history]) > 1:
-        caption = "Share of each term in the sum of the absolute values of the terms before weighting, on train samples."
+        caption = "Share of each term, before weighting, in the sum of their absolute values, on train samples."
         blocks.append(FigureBlock(plot.term_shares(results.history), caption, "terms"))
     return Section("Training", tuple(blocks), lead)
 

@@ -1,0 +1,50 @@
+"""Every recipe of `examples/` runs, shortened. `test_house.py` checks what they say and runs the quickstart."""
+
+import json
+import re
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from isthmus import experiment
+from isthmus.recipe import load_recipe
+
+RECIPES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.yaml"))
+CHEAP = ("training.epochs=2", "evaluate.embedding.learners=[logistic]", "evaluate.embedding.baselines=[pca]")
+SAMPLES = {"pancan12": 2421, "brca": 956, "citeseq": 5484, "acc_mosaic": 92, "simulated": 400}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_an_example_runs(path, request, tmp_path):
+    recipe = load_recipe(path, CHEAP)
+    if recipe.data.read is not None:
+        request.getfixturevalue("real_data")
+    report = experiment.run(recipe, tmp_path / "run")
+    run = report.parent
+
+    z = ad.read_h5ad(run / "embedding.h5ad")
+    assert z.shape == (SAMPLES[path.stem], recipe.model.latent)
+    assert np.isfinite(z.X).all()
+
+    history = pd.read_csv(run / "history.csv")
+    assert len(history) == 2
+    terms = [c for c in history if c.startswith("train/recon/")]
+    assert len(terms) == len(recipe.likelihood | recipe.prepare)
+    assert history[terms].iloc[1].sum() < history[terms].iloc[0].sum()  # it learns
+
+    scores = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    for label in recipe.evaluate.embedding.labels:
+        for prefix in ("", "baseline/pca/"):
+            name = f"{prefix}embedding/test/{{}}/{label}/logistic"
+            value = scores.get(name.format("auc"), scores.get(name.format("r2")))
+            assert value is not None
+            assert value <= 1
+    for term in terms:
+        modality = term.removeprefix("train/recon/")
+        assert scores[f"baseline/mean/reconstruction/test/r2/{modality}"] == pytest.approx(0, abs=1e-9)
+        assert np.isfinite(scores[f"reconstruction/test/r2/{modality}"])
+    assert re.search(r"PCA (is ahead of|reconstructs)|ahead of PCA|better than PCA", report.read_text(encoding="utf-8"))
