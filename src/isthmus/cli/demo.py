@@ -10,13 +10,13 @@ import typer
 RECIPE = {
     "data": {
         "simulate": {
-            "n": 400, "modalities": {"rna": 600, "methylation": 300, "protein": 80}, "shared": 4, "private": 2,
-            "classes": 4, "seed": 7,
+            "n": 500, "modalities": {"rna": 600, "methylation": 300, "protein": 80}, "shared": 4, "private": 2,
+            "classes": 4, "missing": 0.02, "absent": {"methylation": 0.1, "protein": 0.25}, "seed": 7,
         },
         "split": {"fractions": [0.6, 0.2, 0.2], "stratify": "class", "seed": 0},
     },
     "prepare": {"rna": [{"top_variance": 400}, "standardise"]},
-    "model": {"name": "vae", "latent": 8},
+    "model": {"name": "vae", "latent": 8, "hidden": [64], "dropout": 0.2},
     "training": {"epochs": 150, "batch_size": 64, "seed": 0},
     "evaluate": {"embedding": {"labels": ["class", "site", "age"], "baselines": ["pca", "random_features", "raw"]}},
 }  # fmt: skip

@@ -190,7 +190,7 @@ def _on_label(d: _Duel, title: str, reference: str, dimensions: int | None, plac
     if np.isnan(d.ours):
         return f"{place}, {d.about} could not be scored."
     verb = "predict" if dimensions and dimensions > 1 else "predicts"
-    text = f"{place}, {subject} {verb} {d.about} with {unit} {number(d.ours)} ({d.learner})"
+    text = f"{place}, {subject} {verb} {d.about} with {unit} {number(d.ours)} ({_learner(d)})"
     if np.isnan(d.theirs):
         return f"{text}; no baseline stands beside it."
     text += f", {_of(name)} with {number(d.theirs)}: "
@@ -198,6 +198,11 @@ def _on_label(d: _Duel, title: str, reference: str, dimensions: int | None, plac
         return f"{text}they are level{_interval(d)}."
     first = title if d.winner > 0 else name
     return f"{text}{first} {_is(first)} ahead by {number(abs(d.difference))}{_interval(d)}."
+
+
+def _learner(d: _Duel) -> str:
+    """What a learner is called: under the name of the logistic one, values are predicted by ridge regression."""
+    return "ridge" if d.metric == "r2" and d.learner == "logistic" else d.learner
 
 
 def _interval(d: _Duel) -> str:
