@@ -13,6 +13,7 @@ from typing import IO, Any, Literal
 
 import pyarrow as pa
 
+from isthmus.data.bombs import bounded
 from isthmus.errors import DataError
 
 MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
@@ -53,11 +54,11 @@ def unpacked(path: Path) -> bytes:
     Raises
     ------
     DataError
-        The compressed file is damaged or cut short.
+        The compressed file is damaged or cut short, or would fill the memory.
     """
     try:
         with opened(path, "rb") as stream:
-            return bytes(stream.read())
+            return bounded(stream, path)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, pa.ArrowException) as error:
         raise DataError("is damaged or cut short: it cannot be decompressed", where=str(path)) from error
     except OSError as error:

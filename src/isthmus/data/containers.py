@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from isthmus.data.bombs import check_hdf5
 from isthmus.data.compress import start_of
 from isthmus.data.numbers import narrowed, of_frame
 from isthmus.data.source import Source
@@ -44,6 +45,7 @@ def read_container(path: Path) -> ad.AnnData | md.MuData:
         page = head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml"))
         what = "is a web page" if page else "is empty" if not head else "is no HDF5 file"
         raise DataError(f"{what}, not {path.suffix[1:]}", where=where, hint="download the file again" if page else "")
+    _tried(check_hdf5, path, path.suffix[1:])
     read = md.read_h5mu if path.suffix.lower() == ".h5mu" else ad.read_h5ad
     return _tried(read, path, path.suffix[1:])
 
@@ -58,15 +60,14 @@ def _read_zarr(path: Path) -> ad.AnnData | md.MuData:
     return _tried(md.read_zarr if (path / "mod").is_dir() else ad.read_zarr, path, "zarr")
 
 
-def _tried(read: Any, path: Path, kind: str) -> ad.AnnData | md.MuData:
+def _tried(read: Any, path: Path, kind: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found: ad.AnnData | md.MuData = read(path)
+            return read(path)
         except FAILURES as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise DataError(f"is no whole {kind} file", where=str(path), hint=first[:160]) from None
-    return found
 
 
 def modality_of(mdata: md.MuData, name: str | None, where: str) -> ad.AnnData:

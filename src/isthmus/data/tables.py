@@ -17,6 +17,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import scipy.sparse as sp
 
+from isthmus.data.bombs import check_parquet, check_zip
 from isthmus.data.numbers import of_frame
 from isthmus.data.obs import tidy, typed
 from isthmus.data.source import Source
@@ -138,6 +139,8 @@ def _frame(path: Path, source: Source) -> pd.DataFrame:
         return _excel(path, source)
     where = str(path)
     try:
+        if path.suffix.lower() in PARQUET:
+            check_parquet(path)
         read = pa.parquet.read_table if path.suffix.lower() in PARQUET else pa.feather.read_table
         frame = read(path).to_pandas()
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -181,6 +184,7 @@ def _excel(path: Path, source: Source) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            check_zip(path)
             cells = pd.read_excel(path, sheet_name=source.sheet, header=None, dtype=object, na_filter=False)
     except ValueError as error:
         if "orksheet" in str(error):
