@@ -13,7 +13,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from isthmus import registry
 from isthmus.config import Config, Likelihood, validate
-from isthmus.data.simulate import Simulation
+from isthmus.data.simulation_settings import Simulation
 from isthmus.data.source import Source, expand
 from isthmus.data.split import Split
 from isthmus.errors import RecipeError
