@@ -77,6 +77,8 @@ def fit(
     train = cohort(train, ("data",))
     train, valid = _held_out(train, valid, training)
     names = list(train.mod)
+    name = registry.name_of(model)
+    _check_number(registry.get(name), name, names)
     likelihoods = _likelihoods(likelihood or {}, names)
     _check_tables(train)
     counts: dict[str, list[Any]] = {m: [] for m in names if likelihoods[m] in COUNTS}
@@ -87,9 +89,9 @@ def fit(
     spec = _spec(prepared, likelihoods)
     train_samples = samples(prepared, spec)
     valid_samples = None if valid is None else samples(preparation.transform(valid), spec)
-    name = registry.name_of(model)
     with devices.seeded(training.seed):
-        module = registry.get(name)(config(name, model.model_dump()), spec)
+        with devices.told_memory("model", model, "fewer latent dimensions, narrower hidden layers, or fewer features"):
+            module = registry.get(name)(config(name, model.model_dump()), spec)
         history = engine.fit(engine.Job(module, train_samples, valid_samples, training, keeper, watch))
         moments = _moments(module, train_samples)
         moments |= calibration.half_widths(module, valid_samples or train_samples, training.seed)
@@ -127,6 +129,16 @@ def _likelihoods(given: Mapping[str, str], names: Sequence[str]) -> dict[str, st
             hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(LIKELIHOODS)}"
             raise RecipeError("no such likelihood", where=f"likelihood.{m}", met=kind, hint=hint)
     return {m: given.get(m, "gaussian") for m in names}
+
+
+def _check_number(architecture: type[Architecture], name: str, names: Sequence[str]) -> None:
+    """Whether an architecture takes so many modalities."""
+    fewest, most = architecture.modalities
+    if len(names) < fewest or (most is not None and len(names) > most):
+        wanted = f"exactly {fewest}" if fewest == most else f"at least {fewest}" + (f", at most {most}" if most else "")
+        raise RecipeError(
+            "does not take so many modalities", where=f"model.name: {name}", met=", ".join(names), wanted=wanted
+        )
 
 
 def _check_tables(train: md.MuData) -> None:
@@ -175,8 +187,8 @@ def _typical_library(prepared: Prepared) -> float:
 
 @torch.no_grad()
 def _moments(module: Architecture, train: Samples) -> dict[str, Tensor]:
-    """Mean and covariance of the training embedding."""
-    z = torch.cat([module.eval().encode(b) for b in train.batches(EMBED_BATCH)]).double()
+    """Mean and covariance of the training embedding, over the samples that have one."""
+    z = torch.cat([module.eval().encode(b)[module.encodable(b)] for b in train.batches(EMBED_BATCH)]).double()
     centred = z - z.mean(dim=0)
     covariance = centred.T @ centred / max(len(z) - 1, 1)
     return {"mean": z.mean(dim=0).float(), "covariance": covariance.float()}

@@ -48,6 +48,10 @@ def _run(given: list[str], *, debug: bool) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:
+        if debug:
+            raise
+        return _say(f"out of memory: {error}\nfewer samples or features at a time, or a machine with more", 1)
     except OSError as error:
         if debug:
             raise

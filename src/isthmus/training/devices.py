@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from isthmus.errors import RecipeError
+from isthmus.errors import RecipeError, RunError
 from isthmus.training.settings import Training
 
 SMALL_STEP = 500_000_000
@@ -92,6 +92,18 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
+
+
+@contextmanager
+def told_memory(where: str, met: object, hint: str) -> Iterator[None]:
+    """A lack of memory inside becomes a `RunError` that names the setting to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and not any(t in str(error).lower() for t in ("allocate memory", "not enough memory")):
+            raise
+        raise RunError("out of memory", where=where, met=met, hint=hint) from error
 
 
 def reseed(seed: int) -> None:

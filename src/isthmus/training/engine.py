@@ -107,7 +107,7 @@ def fit(job: Job) -> pd.DataFrame:
         A signal asked for a stop; with a keeper, a checkpoint was written first.
     """
     fabric = devices.fabric(job.settings)
-    try:
+    with devices.told_memory("training.batch_size", job.settings.batch_size, "halve training.batch_size"):
         if fabric.world_size > 1:
             found = fabric.launch(_train_and_return, replace(job, watch=None))  # type: ignore[arg-type]
             if isinstance(found, IsthmusError):
@@ -117,21 +117,6 @@ def fit(job: Job) -> pd.DataFrame:
             return pd.DataFrame(history)
         with devices.threads(job.settings, sum(p.numel() for p in job.model.parameters())):
             return pd.DataFrame(_train(fabric, job))
-    except (MemoryError, RuntimeError) as error:
-        if not _no_memory(error):
-            raise
-        raise RunError(
-            "out of memory", where="training.batch_size", met=job.settings.batch_size, hint="halve training.batch_size"
-        ) from error
-
-
-def _no_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "allocate memory" in text
-        or "not enough memory" in text
-    )
 
 
 def _train_and_return(fabric: Fabric, job: Job) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]] | IsthmusError:
