@@ -37,12 +37,18 @@ def linear(n=120, widths=(("rna", 30), ("cnv", 20)), d=3, *, noise=0.3, missing=
     return mdata
 
 
-def counts(n=80, p=25, *, seed=0):
-    """One table of negative binomial counts, `rna`."""
+def counts(n=80, p=25, *, beside=0, seed=0):
+    """One table of negative binomial counts, `rna`, and `beside` linear ones of the same factors."""
     rng = np.random.default_rng(seed)
-    rate = np.exp(rng.normal(size=(n, 2)) @ rng.normal(size=(2, p)) * 0.5 + 1)
+    factors = rng.normal(size=(n, 2))
+    rate = np.exp(factors @ rng.normal(size=(2, p)) * 0.5 + 1)
     x = rng.negative_binomial(3, 3 / (3 + rate))
-    return build({"rna": table(x, [f"s{i:04d}" for i in range(n)], "g")})
+    ids = [f"s{i:04d}" for i in range(n)]
+    others = {
+        f"m{k}": table(factors @ rng.normal(size=(2, 12)) + 0.3 * rng.normal(size=(n, 12)), ids, f"m{k}_")
+        for k in range(beside)
+    }
+    return build({"rna": table(x, ids, "g"), **others})
 
 
 def prepared(mdata, steps=("standardise",)):

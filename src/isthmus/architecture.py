@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from isthmus.config import Config
@@ -31,10 +32,26 @@ class Architecture(nn.Module):
     """
 
     phases: ClassVar[tuple[Phase, ...]] = (Phase("fit"),)
+    modalities: ClassVar[tuple[int, int | None]] = (1, None)
+    """The fewest and the most modalities it takes; None: no bound."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Per latent dimension `shared` or the modality that it belongs to; empty: all are shared."""
+        return ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The modalities that can be encoded; a sample with none of them has no embedding."""
+        return self.spec.names
+
+    def encodable(self, batch: Batch) -> Bool[Tensor, " n"]:
+        """Which samples have anything observed that can be encoded."""
+        return torch.stack([batch.present(m) for m in self.sources]).any(dim=0)
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:

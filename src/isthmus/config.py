@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from isthmus.errors import RecipeError, nearest
 
-__all__ = ["Annealing", "Config", "Joint", "Likelihood", "Network", "Tune", "Variational", "validate"]
+__all__ = ["Annealing", "Config", "Joint", "Likelihood", "Network", "Tune", "Variational", "Weighted", "validate"]
 
 Norm = Literal["layer", "batch", "none"]
 Likelihood = Literal["gaussian", "bernoulli", "poisson", "nb", "zinb"]
@@ -92,13 +92,18 @@ class Network(Config):
     """Normalisation within a block."""
 
 
-class Joint(Network):
+class Weighted(Network):
+    """What architectures have that reconstruct every modality."""
+
+    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """Weight of each modality's reconstruction. None: equal contribution, p_total / (M p_m)."""
+
+
+class Joint(Weighted):
     """What architectures have that encode all modalities into one embedding."""
 
     join: Annotated[Literal["direct", "after"], Tune(choices=("direct", "after"))] = "direct"
     """`direct`: one network over the concatenated modalities; `after`: one encoder a modality, then joined."""
-    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
-    """Weight of each modality's reconstruction. None: equal contribution, p_total / (M p_m)."""
 
 
 class Variational(Network):

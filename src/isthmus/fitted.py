@@ -96,10 +96,10 @@ class Fitted:
         DataError
             No feature in common with training.
         RecipeError
-            The model has no modality `source`.
+            The model has no modality `source`, or does not encode it.
         """
         mdata = self._cohort(mdata)
-        only = None if source is None else (self._known(source),)
+        only = None if source is None else (self._source(source),)
         means, sds, seen = [], [], []
         for batch in self._batches(mdata):
             kept = batch if only is None else batch.only(only)
@@ -107,7 +107,7 @@ class Fitted:
             means.append(self.module.encode(batch, source))
             if "z" in output.posteriors:
                 sds.append((0.5 * output.posteriors["z"].logvar).exp())
-            seen.append(torch.stack([kept.present(m) for m in self.spec.names]).any(dim=0))
+            seen.append(self.module.encodable(kept))
         empty = ~torch.cat(seen).numpy()
         if empty.any():
             log.warning(
@@ -116,7 +116,8 @@ class Fitted:
                 source or "the model's modalities",
             )
         var = pd.DataFrame(
-            {"block": pd.Categorical(["shared"] * self.latent)}, index=[f"z{i}" for i in range(self.latent)]
+            {"block": pd.Categorical(self.module.blocks or ["shared"] * self.latent)},
+            index=[f"z{i}" for i in range(self.latent)],
         )
         found = ad.AnnData(_blanked(torch.cat(means).numpy(), empty), obs=mdata.obs.copy(), var=var)
         if sds:
@@ -137,9 +138,9 @@ class Fitted:
         DataError
             No sample has `source`.
         RecipeError
-            The model has no such modality.
+            The model has no such modality, or does not encode `source`.
         """
-        mdata, source, target = self._cohort(mdata), self._known(source), self._known(target)
+        mdata, source, target = self._cohort(mdata), self._source(source), self._known(target)
         parts, seen = [], []
         for batch in self._batches(mdata):
             parts.append(self.module.decode(self.module.encode(batch, source))[target])
@@ -302,6 +303,11 @@ class Fitted:
             guess = nearest(name, self.spec.names)
             hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(self.spec.names)}"
             raise RecipeError("the model has no such modality", met=name, hint=hint)
+        return name
+
+    def _source(self, name: str) -> str:
+        if self._known(name) not in self.module.sources:
+            raise RecipeError("the model does not encode it", met=name, wanted=" or ".join(self.module.sources))
         return name
 
     def _cohort(self, data: Data) -> md.MuData:

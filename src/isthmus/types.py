@@ -120,8 +120,11 @@ class Distribution(Protocol):
 class Posterior(Protocol):
     """A distribution over latent dimensions."""
 
-    mean: Float[Tensor, "n d"]
-    logvar: Float[Tensor, "n d"]
+    @property
+    def mean(self) -> Float[Tensor, "n d"]: ...
+
+    @property
+    def logvar(self) -> Float[Tensor, "n d"]: ...
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,12 @@ def kl_to_standard_normal(mean: Float[Tensor, "n d"], logvar: Float[Tensor, "n d
 
     1/2 sum_d (mean^2 + var - 1 - log var); Kingma & Welling 2014, appendix B.
     """
-    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(dim=1).mean()
+    return kl_per_sample(mean, logvar).mean()
+
+
+def kl_per_sample(mean: Float[Tensor, "n d"], logvar: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """KL(N(mean, exp(logvar)) || N(0, I)) in nats of every sample, summed over latent dimensions."""
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(dim=1)
 
 
 def rbf_mixture(a: Float[Tensor, "n d"], b: Float[Tensor, "b d"]) -> Float[Tensor, "n b"]:

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from isthmus.config import Joint
+from isthmus.config import Joint, Network, Weighted
 from isthmus.errors import RecipeError, nearest
 from isthmus.nn.likelihoods import LikelihoodHead, encoder_input, library_size
 from isthmus.nn.mlp import funnel, mlp
 from isthmus.types import Batch, Distribution, Spec
 
 
-def hidden_widths(config: Joint, width: int) -> tuple[int, ...]:
+def hidden_widths(config: Network, width: int) -> tuple[int, ...]:
     """The config's own widths, or the funnel for so many features."""
     return config.hidden if config.hidden is not None else funnel(width, config.latent, cap=config.cap)
 
@@ -73,7 +73,7 @@ class JointDecoder(nn.Module):
         }
 
 
-def reconstruction_weights(config: Joint, spec: Spec) -> dict[str, float]:
+def reconstruction_weights(config: Weighted, spec: Spec) -> dict[str, float]:
     """Equal contribution of every modality, p_total / (M p_m), or what the config says."""
     if config.weights is not None:
         for name in config.weights:

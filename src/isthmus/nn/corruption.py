@@ -1,0 +1,59 @@
+"""What a model hides from itself in training: whole modalities, or observed entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from isthmus.types import Batch
+
+
+def drop_modalities(batch: Batch, rate: float) -> Batch:
+    """Each modality of a sample hidden with probability `rate`, but never the last one that it has."""
+    names = tuple(batch.x)
+    here = torch.stack([batch.present(m) for m in names])
+    draw = torch.rand(here.shape, device=here.device) * here
+    stays = here & ((draw >= rate) | (draw == draw.max(dim=0).values))
+    kept = dict(zip(names, stays.unsqueeze(2), strict=True))
+    return replace(
+        batch,
+        x={m: torch.where(kept[m], v, 0.0) for m, v in batch.x.items()},
+        observed={m: o & kept[m] for m, o in batch.observed.items()},
+    )
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """A batch with masked entries: as the encoder reads it, without them, and which they are."""
+
+    read: Batch
+    seen: Batch
+    masked: dict[str, Bool[Tensor, "n f"]]
+
+
+def corrupt_entries(
+    batch: Batch, rate: float, kind: Literal["zero", "swap"], generator: torch.Generator | None = None
+) -> Corrupted:
+    """Each observed entry masked with probability `rate`: 0 instead, or the entry of another sample's same feature.
+
+    The draws are made on the CPU, so that a generator gives the same ones everywhere.
+    """
+    read, seen, observed, masked = {}, {}, {}, {}
+    for m, values in batch.x.items():
+        known = batch.observed[m].expand_as(values)
+        x = torch.where(known, values, 0.0)
+        masked[m] = known & (torch.rand(x.shape, generator=generator) < rate).to(x.device)
+        observed[m], seen[m] = known & ~masked[m], torch.where(masked[m], 0.0, x)
+        read[m] = torch.where(masked[m], _shuffled(x, generator), x) if kind == "swap" else seen[m]
+    hidden = replace(batch, observed=observed, x=seen)
+    return Corrupted(replace(hidden, x=read), hidden, masked)
+
+
+def _shuffled(x: Float[Tensor, "n f"], generator: torch.Generator | None) -> Float[Tensor, "n f"]:
+    """Every column in an order of its own."""
+    order = torch.rand(x.shape, generator=generator).argsort(dim=0).to(x.device)
+    return x.gather(0, order)

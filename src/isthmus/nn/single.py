@@ -1,0 +1,48 @@
+"""Encoder and decoder of one tabular modality."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from isthmus.config import Network
+from isthmus.nn.joint import hidden_widths
+from isthmus.nn.likelihoods import LikelihoodHead, encoder_input, library_size
+from isthmus.nn.mlp import mlp
+from isthmus.types import Batch, Distribution, Modality
+
+
+class ModalityEncoder(nn.Module):
+    """One modality to a hidden layer of `width_out` units."""
+
+    def __init__(self, config: Network, modality: Modality) -> None:
+        super().__init__()
+        widths = (modality.width, *hidden_widths(config, modality.width))
+        self.modality, self.width_out = modality, widths[-1]
+        self.layers = mlp(widths, norm=config.norm, dropout=config.dropout)
+
+    def forward(self, batch: Batch) -> Float[Tensor, "n h"]:
+        out: Tensor = self.layers(encoder_input(batch, self.modality))
+        return out
+
+
+class ModalityDecoder(nn.Module):
+    """`latent` dimensions to a distribution over one modality; the mirror of `ModalityEncoder`."""
+
+    def __init__(self, config: Network, modality: Modality, latent: int) -> None:
+        super().__init__()
+        widths = (latent, *reversed(hidden_widths(config, modality.width)))
+        self.modality = modality
+        self.layers = mlp(widths, norm=config.norm, dropout=config.dropout)
+        self.head = LikelihoodHead(widths[-1], modality)
+
+    def forward(self, z: Float[Tensor, "n d"], batch: Batch | None = None) -> Distribution:
+        """A distribution per sample; counts take their library size from `batch`, else the typical one."""
+        library = None if batch is None else library_size(batch, self.modality)
+        out: Distribution = self.head(self.layers(z), library)
+        return out
+
+
+def is_frozen(part: nn.Module) -> bool:
+    """Whether the phase under way moves nothing of a part."""
+    return not any(p.requires_grad for p in part.parameters())
