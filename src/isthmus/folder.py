@@ -23,6 +23,7 @@ from isthmus.training.engine import InterruptedTraining
 
 log = logging.getLogger("isthmus.run")
 RECIPE, LOG, FITS = "recipe.yaml", "log.txt", "fits"
+WHOLE = (RECIPE, LOG, "metrics.json", "report.html")
 CARRIED = (RECIPE, LOG, FITS, "tensorboard")
 """What a resumed run takes over; anything else is made anew."""
 
@@ -33,8 +34,8 @@ def partial(out: Path) -> Path:
 
 
 def finished(out: Path) -> bool:
-    """Whether a whole run stands there."""
-    return (out / RECIPE).is_file()
+    """Whether a whole run stands there; a folder that holds a recipe and data is none, and is never replaced."""
+    return all((out / name).is_file() for name in WHOLE)
 
 
 def nothing_to_resume(out: Path, recipe: str) -> bool:
@@ -42,7 +43,8 @@ def nothing_to_resume(out: Path, recipe: str) -> bool:
     out = out.resolve()
     if not finished(out) or partial(out).exists() or _text(out / RECIPE) != recipe:
         return False
-    _tidy(out)
+    with _locked(out):
+        _tidy(out)
     return True
 
 
