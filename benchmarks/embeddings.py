@@ -1,9 +1,9 @@
-"""The embedding benchmark on published folds: what a few latent dimensions say of labels that no model has seen.
+"""The embedding benchmark on reference folds: what a few latent dimensions say of labels that no model has seen.
 
 Shared by `pancan12.py` and `xena3.py`. In every fold everything is fitted on the training samples; a tenth of these
 decides when the network stops. A logistic probe reads each label off the embedding of the training samples and is
 scored on the test samples by AUC (one class against the rest, averaged over classes). Classes with fewer than twenty
-samples are dropped, as where the published numbers come from (README.md of the folder of the folds).
+samples are dropped, as in the reference numbers (README.md beside the folder of the folds).
 
 Settings are the same for every number of dimensions, label and fold. They were chosen once, among eight, on a part of
 the training samples of pancan12's first fold, by the AUC of all three labels at 2 and 8 dimensions.
@@ -37,7 +37,7 @@ MODELS = ("Autoencoder", "VAE")
 
 @dataclass(frozen=True)
 class Task:
-    """A cohort, its published folds and the labels to read off."""
+    """A cohort, its reference folds and the labels to read off."""
 
     folds: str
     read: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Ten cancer types, three modalities: PCA, Autoencoder and VAE with 2, 8 and 29 dimensions on published folds.
+"""Ten cancer types, three modalities: PCA, Autoencoder and VAE with 2, 8 and 29 dimensions on reference folds.
 
     python benchmarks/pancan12.py [--dims 2 8 29] [--folds 0 1 2 3 4] [--csv FILE]
 

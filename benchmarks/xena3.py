@@ -1,4 +1,4 @@
-"""Three cancers, RNA and mutations: PCA, Autoencoder and VAE with 2, 8 and 29 dimensions on published folds.
+"""Three cancers, RNA and mutations: PCA, Autoencoder and VAE with 2, 8 and 29 dimensions on reference folds.
 
     python benchmarks/xena3.py [--dims 2 8 29] [--folds 0 1 2 3 4] [--csv FILE]
 

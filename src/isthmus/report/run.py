@@ -36,8 +36,8 @@ NAMES = {
 LEAD_SENTENCES = 3
 EXTREMES = 3
 RECONSTRUCTION = (
-    "modality", "split", "representation", "r2", "r2_sample", "r2_feature", "r2_original", "pearson_feature",
-    "pearson_sample", "mse",
+    "modality", "split", "representation", "r2", "r2_sample", "r2_feature", "pearson_feature", "pearson_sample",
+    "mse", "mae",
 )  # fmt: skip
 """The scores of a reconstruction that fit beside each other on the page."""
 
