@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -52,6 +52,15 @@ class Architecture(nn.Module):
     def encodable(self, batch: Batch) -> Bool[Tensor, " n"]:
         """Which samples have anything observed that can be encoded."""
         return torch.stack([batch.present(m) for m in self.sources]).any(dim=0)
+
+    def train(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - torch's own signature
+        """Parts that the phase under way freezes stay in evaluation mode: no dropout, and no statistics that move."""
+        super().train(mode)
+        for part in list(self.modules())[1:] if mode else ():
+            weights = list(part.parameters())
+            if weights and not any(p.requires_grad for p in weights):
+                part.eval()
+        return self
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:

@@ -56,3 +56,16 @@ def test_masked_sum_of_nothing_is_zero_with_a_gradient():
     total.backward()
     assert total == 0
     assert (nll.grad == 0).all()
+
+
+def test_relative_error_knows_no_scale_and_is_the_number_of_features_for_the_mean():
+    draw = torch.Generator().manual_seed(0)
+    x, guess = torch.randn(50, 4, generator=draw), torch.randn(50, 4, generator=draw)
+    present = torch.arange(50) < 40
+    found = loss.relative_error(x, guess, present)
+    torch.testing.assert_close(loss.relative_error(30 * x, 30 * guess, present), found)
+    mean = x[present].mean(0).expand(50, 4)
+    torch.testing.assert_close(loss.relative_error(x, mean, present), torch.tensor(4.0))
+    assert loss.relative_error(x, x, present) == 0
+    assert loss.relative_error(x, guess, torch.arange(50) < 1) == 0
+    assert loss.relative_error(x * 0, guess, present) == 0

@@ -59,3 +59,17 @@ def masked_sum(nll: Float[Tensor, "n f"], observed: Bool[Tensor, "n _"]) -> Floa
         return (nll.sum(dim=1) * mask).sum() / mask.sum().clamp(min=1)
     present = observed.any(dim=1).sum().clamp(min=1)
     return (nll * observed).sum() / present
+
+
+def relative_error(
+    x: Float[Tensor, "n f"], mean: Float[Tensor, "n f"], present: Bool[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Squared error, summed over features, mean over present samples, divided by the features' mean variance.
+
+    From 0, and f for a constant. 0 where fewer than two samples are present, or all are alike.
+    """
+    x, error = x[present], squared_error(x, mean)[present]
+    if len(x) < 2:
+        return mean.sum() * 0.0
+    variance = x.detach().var(dim=0, correction=0).mean()
+    return torch.where(variance > 0, error.sum(dim=1).mean() / variance.clamp(min=TINY), error.sum() * 0.0)

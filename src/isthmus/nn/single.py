@@ -41,8 +41,3 @@ class ModalityDecoder(nn.Module):
         library = None if batch is None else library_size(batch, self.modality)
         out: Distribution = self.head(self.layers(z), library)
         return out
-
-
-def is_frozen(part: nn.Module) -> bool:
-    """Whether the phase under way moves nothing of a part."""
-    return not any(p.requires_grad for p in part.parameters())
