@@ -359,20 +359,27 @@ def load(path: str | Path) -> Fitted:
     """
     stored = store.load(Path(path))
     try:
-        recipe, saved = stored.description["recipe"], stored.description["spec"]
-        spec = Spec(
-            tuple(Modality(**{**m, "shape": tuple(m["shape"])}) for m in saved["modalities"]),
-            tuple(saved["targets"]), tuple(saved["covariates"]), saved["n_train"],
-        )  # fmt: skip
-        keys = {k: v for k, v in recipe["model"].items() if k != "name"}
-        name = recipe["model"]["name"]
-        tensors = {k.removeprefix("prepare/"): v.numpy() for k, v in stored.learnt.items() if k.startswith("prepare/")}
-        preparation = Preparation.load_state(tensors, stored.description["prepare"])
-        moments = {k.removeprefix("moments/"): v for k, v in stored.learnt.items() if k.startswith("moments/")}
-        module = registry.get(name)(config(name, keys), spec)
-        module.load_state_dict(stored.weights)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        return _described(stored)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, RuntimeError, MemoryError) as error:
         raise ModelError("does not describe a model", where=str(path), met=str(error)) from error
+
+
+def _described(stored: store.Stored) -> Fitted:
+    recipe, saved = stored.description["recipe"], stored.description["spec"]
+    spec = Spec(
+        tuple(Modality(**{**m, "shape": tuple(m["shape"])}) for m in saved["modalities"]),
+        tuple(saved["targets"]), tuple(saved["covariates"]), saved["n_train"],
+    )  # fmt: skip
+    tensors = {k.removeprefix("prepare/"): v.numpy() for k, v in stored.learnt.items() if k.startswith("prepare/")}
+    preparation = Preparation.load_state(tensors, stored.description["prepare"])
+    prepared = {m: (len(p.features_out_),) for m, p in preparation.pipelines.items()}
+    if not len(spec) or any(prepared.get(m.name) != m.shape for m in spec if m.kind == "table"):
+        raise ValueError(f"the model reads {', '.join(spec.names) or 'nothing'}, and the preparation gives {prepared}")
+    keys = dict(recipe["model"])
+    name = keys.pop("name")
+    module = registry.get(name)(config(name, keys), spec)
+    module.load_state_dict(stored.weights)
+    moments = {k.removeprefix("moments/"): v for k, v in stored.learnt.items() if k.startswith("moments/")}
     return Fitted(module.eval(), preparation, recipe, pd.DataFrame(stored.description["history"]), moments)
 
 
