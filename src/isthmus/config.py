@@ -7,6 +7,7 @@ be checked before anything heavy is loaded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -31,7 +32,7 @@ Annealing = Literal[
 ]
 
 C = TypeVar("C", bound="Config")
-UNION = ("str", "int", "float", "bool", "none", "nullable")
+UNION = re.compile(r"(str|int|float|bool|none|nullable|(dict|list|tuple|function-\w+|constrained-\w+)\[.*)$", re.DOTALL)
 """What pydantic puts into the path of a complaint for a member of a union."""
 
 
@@ -129,7 +130,7 @@ def complaint(error: ValidationError, schema: type[BaseModel], *, where: str) ->
     """The first of pydantic's complaints as one of ours, with its path and the nearest known key."""
     found = error.errors(include_url=False)
     first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-    path = _path(first["loc"])
+    path = _path(first["loc"], last=first["type"] in ("extra_forbidden", "missing"))
     place = ".".join([where, *path] if where else path) or "recipe"
     more = f"{len(found) - 1} more like it" if len(found) > 1 else ""
     if first["type"] == "extra_forbidden":
@@ -144,9 +145,13 @@ def complaint(error: ValidationError, schema: type[BaseModel], *, where: str) ->
     return RecipeError(_lower(first["msg"]), where=place, met=first["input"], hint=more)
 
 
-def _path(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that lead to a value, without the names that pydantic gives the members of a union."""
-    return [str(p) for p in loc if not (isinstance(p, str) and (p in UNION or "[" in p))]
+def _path(loc: tuple[int | str, ...], *, last: bool) -> list[str]:
+    """The keys that lead to a value, without the names that pydantic gives the members of a union.
+
+    With `last` the end is a key for certain, whatever it is called.
+    """
+    kept = [str(p) for p in loc if not (isinstance(p, str) and UNION.match(p))]
+    return [*kept, str(loc[-1])] if last and loc and (not kept or kept[-1] != str(loc[-1])) else kept
 
 
 def _schema_at(schema: type[BaseModel], path: list[str]) -> type[BaseModel]:

@@ -1,8 +1,11 @@
-"""Small files that would fill the memory, refused before or while they are unpacked."""
+"""Files that are not what they seem: damaged ones, and small ones that would fill the memory when unpacked."""
 
 from __future__ import annotations
 
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -11,13 +14,36 @@ import h5py
 import pyarrow as pa
 import pyarrow.parquet
 
-from isthmus.errors import DataError
+from isthmus.errors import DataError, IsthmusError
 
 LARGEST = 1 << 30
 """Bytes that anything may unpack to."""
 TEXT_RATIO, TABLE_RATIO = 200, 1000
 """Bytes that a byte of a larger file may unpack to: text and Excel; HDF5 and parquet, where zeros take no space."""
 BLOCK = 1 << 26
+
+
+@contextmanager
+def damage(path: Path, kind: str) -> Iterator[None]:
+    """A foreign reader inside: whatever it raises at a damaged file, of any class, becomes one of our errors.
+
+    Raises
+    ------
+    DataError
+        The file is no whole one of its kind; the hint is the first line of what the reader said.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except IsthmusError:
+        raise
+    except MemoryError as error:
+        hint = f"it asks for more than there is: {str(error)[:120]}"
+        raise DataError(f"is a damaged {kind} file, or does not fit the memory", where=str(path), hint=hint) from None
+    except Exception as error:  # noqa: BLE001 - such readers let everything through, up to TypeError and struct.error
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise DataError(f"is no whole {kind} file", where=str(path), hint=said[:160]) from None
 
 
 def refuse_bomb(path: Path, unpacked: int, ratio: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from isthmus.data.bombs import check_hdf5
+from isthmus.data.bombs import check_hdf5, damage
 from isthmus.data.compress import start_of
 from isthmus.data.numbers import narrowed, of_frame
 from isthmus.data.source import Source
@@ -23,8 +22,6 @@ from isthmus.errors import DataError, MissingExtraError, listed, nearest
 
 log = logging.getLogger("isthmus.data")
 CONTAINERS = (".h5ad", ".h5mu", ".zarr", ".h5", ".hdf5")
-FAILURES = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError, NotImplementedError)
-"""What h5py, zarr and anndata raise at a damaged file."""
 
 
 def read_container(path: Path) -> ad.AnnData | md.MuData:
@@ -45,9 +42,9 @@ def read_container(path: Path) -> ad.AnnData | md.MuData:
         page = head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml"))
         what = "is a web page" if page else "is empty" if not head else "is no HDF5 file"
         raise DataError(f"{what}, not {path.suffix[1:]}", where=where, hint="download the file again" if page else "")
-    _tried(check_hdf5, path, path.suffix[1:])
-    read = md.read_h5mu if path.suffix.lower() == ".h5mu" else ad.read_h5ad
-    return _tried(read, path, path.suffix[1:])
+    with damage(path, path.suffix[1:]):
+        check_hdf5(path)
+        return md.read_h5mu(path) if path.suffix.lower() == ".h5mu" else ad.read_h5ad(path)
 
 
 def _read_zarr(path: Path) -> ad.AnnData | md.MuData:
@@ -57,17 +54,8 @@ def _read_zarr(path: Path) -> ad.AnnData | md.MuData:
         import zarr  # noqa: F401 - an extra
     except ImportError:
         raise MissingExtraError("zarr", "zarr", "reading zarr") from None
-    return _tried(md.read_zarr if (path / "mod").is_dir() else ad.read_zarr, path, "zarr")
-
-
-def _tried(read: Any, path: Path, kind: str) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return read(path)
-        except FAILURES as error:
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise DataError(f"is no whole {kind} file", where=str(path), hint=first[:160]) from None
+    with damage(path, "zarr"):
+        return md.read_zarr(path) if (path / "mod").is_dir() else ad.read_zarr(path)
 
 
 def modality_of(mdata: md.MuData, name: str | None, where: str) -> ad.AnnData:

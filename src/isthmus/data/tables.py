@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import datetime
 import logging
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import scipy.sparse as sp
 
-from isthmus.data.bombs import check_parquet, check_zip
+from isthmus.data.bombs import check_parquet, check_zip, damage
 from isthmus.data.numbers import of_frame
 from isthmus.data.obs import tidy, typed
 from isthmus.data.source import Source
@@ -137,15 +135,14 @@ def _frame(path: Path, source: Source) -> pd.DataFrame:
     """Parquet, feather or Excel with the row labels as index."""
     if path.suffix.lower() in EXCEL:
         return _excel(path, source)
-    where = str(path)
-    try:
+    with damage(path, path.suffix[1:]):
         if path.suffix.lower() in PARQUET:
             check_parquet(path)
         read = pa.parquet.read_table if path.suffix.lower() in PARQUET else pa.feather.read_table
-        frame = read(path).to_pandas()
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise DataError(f"is no whole {path.suffix[1:]} file", where=where, hint=_line(error)) from None
-    return indexed(frame, source, where)
+        table = read(path)
+        table.validate(full=True)  # offsets that lead nowhere would crash the conversion
+        frame = table.to_pandas()
+    return indexed(frame, source, str(path))
 
 
 def indexed(frame: pd.DataFrame, source: Source, where: str) -> pd.DataFrame:
@@ -181,17 +178,14 @@ def _is_text(column: pd.Series) -> bool:
 
 def _excel(path: Path, source: Source) -> pd.DataFrame:
     where = str(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            check_zip(path)
+    with damage(path, "Excel"):
+        check_zip(path)
+        try:
             cells = pd.read_excel(path, sheet_name=source.sheet, header=None, dtype=object, na_filter=False)
-    except ValueError as error:
-        if "orksheet" in str(error):
+        except ValueError as error:
+            if "orksheet" not in str(error):
+                raise
             raise RecipeError("there is no such sheet", where=where, met=source.sheet) from None
-        raise DataError("is no whole Excel file", where=where, hint=_line(error)) from None
-    except (BadZipFile, KeyError, OSError, ImportError, TypeError) as error:
-        raise DataError("is no whole Excel file", where=where, hint=_line(error)) from None
     if len(cells) < 2 or cells.shape[1] < 2:
         raise DataError("is empty" if cells.empty else "has no table", where=where, wanted="a header, ids and values")
     dates = [v for v in [*cells.iloc[0], *cells.iloc[:, 0]] if isinstance(v, datetime.date)]
