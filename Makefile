@@ -1,5 +1,6 @@
 # make demo    install into .venv and run the demo; prints the path of its report last
 # make test    install the extras and run everything that has to pass
+# make fuzz    read damaged files for SECONDS (600) seconds
 # make lint | docs | bench | clean
 
 MAKEFLAGS += --no-print-directory
@@ -13,7 +14,7 @@ USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if $$p -c '$(USABLE)' >/dev/null 2>&1; then echo $$p; break; fi; done)
 
-.PHONY: demo test lint docs bench clean chromium
+.PHONY: demo test lint docs bench fuzz clean chromium
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := demo
 
@@ -36,6 +37,10 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/imports.py
 	$(SINGLE) $(BIN)/python benchmarks/throughput.py
+
+SECONDS ?= 600
+fuzz: $(VENV)/.dev
+	$(SINGLE) $(BIN)/python tests/fuzz.py $(SECONDS)
 
 clean:
 	rm -rf $(VENV) site dist isthmus-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

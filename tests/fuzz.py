@@ -6,6 +6,7 @@ The same targets run for a bounded time in `test_fuzz.py` and at length by `make
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import json
 import os
@@ -152,6 +153,7 @@ def apart(call: Callable[[], str]) -> str:
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 dislikes forks beside threads
         pid = os.fork()
     if pid == 0:
+        faulthandler.disable()
         signal.alarm(int(2 * LONGEST))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
         try:

@@ -29,6 +29,8 @@ from isthmus.types import COUNTS, Batch, Modality, Spec, plain
 log = logging.getLogger("isthmus.fitted")
 Data: TypeAlias = md.MuData | ad.AnnData | Mapping[str, Any]
 EMBED_BATCH = 1024
+FORGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, MemoryError)
+"""What a description raises whose sums are right and whose content is not."""
 
 
 @dataclass(eq=False)
@@ -360,7 +362,7 @@ def load(path: str | Path) -> Fitted:
     stored = store.load(Path(path))
     try:
         return _described(stored)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError, RuntimeError, MemoryError) as error:
+    except FORGED as error:
         raise ModelError("does not describe a model", where=str(path), met=str(error)) from error
 
 

@@ -262,7 +262,7 @@ def get(name: str, *, where: str = "prepare") -> type[Step]:
     return _KNOWN[name]
 
 
-def parse_step(entry: Entry | Step, *, where: str = "prepare") -> Step:
+def parse_step(entry: Entry | Step | Any, *, where: str = "prepare") -> Step:
     """A step from `log1p`, `{top_variance: 2000}` or `{clip: {low: -5, high: 5}}`; a `Step` passes."""
     if isinstance(entry, Step):
         return entry
@@ -283,7 +283,7 @@ def parse_step(entry: Entry | Step, *, where: str = "prepare") -> Step:
     return kind(**keys)
 
 
-def parse_steps(entries: Sequence[Entry | Step] | None, where: str = "prepare") -> list[Step]:
+def parse_steps(entries: Sequence[Entry | Step | Any] | None, where: str = "prepare") -> list[Step]:
     """The steps of one modality, from the list in a recipe.
 
     Raises
