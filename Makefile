@@ -41,6 +41,9 @@ bench: $(VENV)/.dev
 SECONDS ?= 600
 fuzz: $(VENV)/.dev
 	$(SINGLE) $(BIN)/python tests/fuzz.py $(SECONDS)
+	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then \
+		$(SINGLE) $(BIN)/python tests/fuzz_guided.py -max_total_time=$(SECONDS) -print_final_stats=1; \
+	else echo "atheris is not installed: no fuzzing guided by coverage"; fi
 
 clean:
 	rm -rf $(VENV) site dist isthmus-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
