@@ -142,7 +142,7 @@ class Fitted:
         RecipeError
             The model has no such modality, or does not encode `source`.
         """
-        mdata, source, target = self._cohort(mdata), self._source(source), self._known(target)
+        mdata, source, target = self._cohort(mdata), self._source(source), self.known(target)
         parts, seen = [], []
         for batch in self._batches(mdata):
             parts.append(self.module.decode(self.module.encode(batch, source))[target])
@@ -217,7 +217,7 @@ class Fitted:
     def to_anndata(self, mdata: Data, modality: str | None = None) -> ad.AnnData:
         """One modality (the first, unless named) with the embedding in `obsm["X_isthmus"]`, ready for scanpy."""
         mdata = self._cohort(mdata)
-        name = self._known(modality or self.spec.names[0])
+        name = self.known(modality or self.spec.names[0])
         z = self.embed(mdata)
         adata = mdata.mod[name].copy()
         rows = z.obs_names.get_indexer(adata.obs_names)
@@ -300,7 +300,8 @@ class Fitted:
             return mean, np.expm1(np.maximum(log_mean - width, 0)), np.expm1(log_mean + width)
         return mean, mean - width, mean + width
 
-    def _known(self, name: str) -> str:
+    def known(self, name: str) -> str:
+        """The name of a modality, if it is one of the model's."""
         if name not in self.spec.names:
             guess = nearest(name, self.spec.names)
             hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(self.spec.names)}"
@@ -308,7 +309,7 @@ class Fitted:
         return name
 
     def _source(self, name: str) -> str:
-        if self._known(name) not in self.module.sources:
+        if self.known(name) not in self.module.sources:
             raise RecipeError("the model does not encode it", met=name, wanted=" or ".join(self.module.sources))
         return name
 

@@ -54,7 +54,7 @@ def fit(
         Samples, as `ist.read` gives them. Without `valid`, a share of train (`training.valid_share`) is set aside when
         early stopping needs it and train has 20 samples or more.
     prepare
-        Modality to list of steps; `[standardise]` for a modality that it does not name, nothing for counts.
+        Modality to list of steps; `[standardise]` for a gaussian modality that it does not name, nothing for others.
     likelihood
         Modality to `gaussian` (default), `bernoulli`, `poisson`, `nb` or `zinb`.
     training
@@ -81,8 +81,8 @@ def fit(
     _check_number(registry.get(name), name, names)
     likelihoods = _likelihoods(likelihood or {}, names)
     _check_tables(train)
-    counts: dict[str, list[Any]] = {m: [] for m in names if likelihoods[m] in COUNTS}
-    preparation = Preparation.parse(prepare, names, defaults=counts).fit(train)
+    as_they_are: dict[str, list[Any]] = {m: [] for m in names if likelihoods[m] != "gaussian"}
+    preparation = Preparation.parse(prepare, names, defaults=as_they_are).fit(train)
     prepared = preparation.transform(train)
     for m in names:
         _check_values(prepared[m], m, likelihoods[m])

@@ -16,10 +16,12 @@ SPEC = Spec((Modality("rna", (6,)), Modality("type", (4,))))
 @given(st.integers(1, 10**6), st.integers(1, 200), st.one_of(st.none(), st.integers(1, 2000)))
 def test_funnel_follows_the_rule(width, latent, cap):
     first, second = funnel(width, latent, cap=cap)
-    uncapped = max(width // 4, latent)
+    uncapped = max(width // 4, latent, 32)
     assert second >= latent
     assert first == (uncapped if cap is None else min(uncapped, max(cap, latent)))
-    assert second == (max(uncapped // 4, latent) if cap is None else min(max(uncapped // 4, latent), max(cap, latent)))
+    assert second == (
+        max(uncapped // 4, latent, 32) if cap is None else min(max(uncapped // 4, latent, 32), max(cap, latent))
+    )
 
 
 def test_a_block_that_needs_no_norm_has_none():

@@ -100,9 +100,10 @@ def test_a_phase_moves_its_players_only_and_shares_the_epochs():
 
 
 @pytest.mark.slow
-def test_two_processes_are_one():
-    """Data-parallel training averages gradients: without dropout it is the same as one process."""
-    mdata = linear()
+@pytest.mark.parametrize("width", [30, 3000])
+def test_two_processes_are_one(width):
+    """Data-parallel training averages gradients: without dropout it is the same as one process, at any size."""
+    mdata = linear(widths=[("rna", width), ("cnv", 20)])
     one = fit(MODEL, mdata, training=Training(epochs=5, patience=None))
     two = fit(MODEL, mdata, training=Training(epochs=5, patience=None, devices=2, strategy="ddp"))
     np.testing.assert_allclose(one.embed(mdata).X, two.embed(mdata).X, atol=1e-5)

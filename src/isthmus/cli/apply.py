@@ -38,8 +38,8 @@ def command(
         raise RecipeError("exists", where=str(out), hint="add --overwrite to replace it")
     if task is Task.translate and (source is None or target is None):
         raise RecipeError("names no modality", where="--task translate", wanted="--source NAME --target NAME")
-    if task in (Task.reconstruct, Task.impute) and out.suffix not in (".h5mu", ""):
-        raise RecipeError("holds one table", where=str(out), wanted="an .h5mu file, or a folder (no suffix)")
+    if target is not None and task is not Task.translate:
+        raise RecipeError("only --task translate has a target", where="--target", met=target)
     sources = _sources(data)
 
     from isthmus.data.read import read
@@ -47,13 +47,23 @@ def command(
     from isthmus.fitted import load
 
     fitted = load(model / "model" if (model / "model").is_dir() else model)
+    if isinstance(sources, dict):
+        for name in sources:
+            fitted.known(name)
     mdata = read(sources)
     if task is Task.embed:
         found = fitted.embed(mdata, source)
     elif task is Task.translate:
         found = fitted.translate(mdata, str(source), str(target))
     else:
-        found = fitted.reconstruct(mdata) if task is Task.reconstruct else fitted.impute(mdata)
+        tables = fitted.reconstruct(mdata) if task is Task.reconstruct else fitted.impute(mdata)
+        several = len(tables.mod) > 1 or out.suffix in (".h5mu", "")
+        if several and out.suffix not in (".h5mu", ""):
+            met = f"{len(tables.mod)} modalities"
+            raise RecipeError(
+                "holds one table", where=str(out), met=met, wanted="an .h5mu file, or a folder (no suffix)"
+            )
+        found = tables if several else next(iter(tables.mod.values()))
     typer.echo(write(found, out))
 
 
@@ -65,4 +75,6 @@ def _sources(data: list[str]) -> dict[str, str] | str:
     for (name, sign, path), item in zip(pairs, data, strict=True):
         if not (name and sign and path):
             raise RecipeError("is not name=path", where="DATA", met=item, hint="for example rna=rna.csv cnv=cnv.csv")
+        if [n for n, _, _ in pairs].count(name) > 1:
+            raise RecipeError("is given twice", where="DATA", met=name)
     return {name: path for name, _, path in pairs}

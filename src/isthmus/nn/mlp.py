@@ -11,14 +11,17 @@ from isthmus.config import Norm
 
 SHRINK = 4
 LAYERS = 2
+NARROWEST = 32
+"""A panel of some dozen features asks for layers of two or three units, which layer normalisation leaves no more than a
+sign of: no hidden layer is narrower than this."""
 
 
 def funnel(width: int, latent: int, *, cap: int | None = 1024, layers: int = LAYERS) -> tuple[int, ...]:
-    """Hidden widths h_i = max(floor(h_{i-1} / 4), d), none above `cap`."""
+    """Hidden widths h_i = max(floor(h_{i-1} / 4), d, 32), none above `cap` (nor, for its sake, below d)."""
     widths: list[int] = []
     last = width
     for _ in range(layers):
-        last = max(last // SHRINK, latent)
+        last = max(last // SHRINK, latent, NARROWEST)
         widths.append(last if cap is None else min(last, max(cap, latent)))
     return tuple(widths)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
@@ -109,23 +110,33 @@ def fit(job: Job) -> pd.DataFrame:
     fabric = devices.fabric(job.settings)
     with devices.told_memory("training.batch_size", job.settings.batch_size, "halve training.batch_size"):
         if fabric.world_size > 1:
-            found = fabric.launch(_train_and_return, replace(job, watch=None))  # type: ignore[arg-type]
-            if isinstance(found, IsthmusError):
-                raise found
-            weights, history = found
-            job.model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
-            return pd.DataFrame(history)
+            return _fit_in_processes(fabric, job)
         with devices.threads(job.settings, sum(p.numel() for p in job.model.parameters())):
             return pd.DataFrame(_train(fabric, job))
 
 
-def _train_and_return(fabric: Fabric, job: Job) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]] | IsthmusError:
-    """What another process sends back: arrays, as the memory of its tensors ends with it, or what stopped it."""
+def _fit_in_processes(fabric: Fabric, job: Job) -> pd.DataFrame:
+    """Train in processes of their own, and take over what the first of them has left in a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        left = Path(folder) / "trained"
+        found = fabric.launch(_train_and_leave, replace(job, watch=None), left)  # type: ignore[arg-type]
+        if isinstance(found, IsthmusError):
+            raise found
+        weights, state = checkpoint.read(left)
+    job.model.load_state_dict(weights)
+    job.model.eval()
+    return pd.DataFrame(state["history"])
+
+
+def _train_and_leave(fabric: Fabric, job: Job, left: Path) -> IsthmusError | None:
+    """What stopped another process, if anything did; weights go by file, as its queue is read only after its end."""
     try:
         history = _train(fabric, job)
     except IsthmusError as error:
         return error
-    return {k: v.cpu().numpy() for k, v in job.model.state_dict().items()}, history
+    if fabric.is_global_zero:
+        checkpoint.write(left, dict(job.model.state_dict()), {"history": history})
+    return None
 
 
 def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
