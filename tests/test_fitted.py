@@ -237,3 +237,24 @@ def test_an_anndata_is_the_only_modality():
     )
     fitted = ist.fit(ist.Autoencoder(latent=2), a, training=ist.Training(epochs=3))
     assert fitted.embed(a).shape == (40, 2)
+
+
+def test_a_feature_never_observed_in_training_is_not_made_up():
+    mdata = linear(n=60)
+    mdata.mod["rna"].X[:, 4] = np.nan
+    full = ist.fit(MODEL, mdata, training=ist.Training(epochs=3)).impute(mdata).mod["rna"]
+    assert np.isnan(full.X[:, 4]).all()
+    assert np.isnan(full.layers["lower"][:, 4]).all()
+    assert not np.isnan(np.delete(full.X, 4, axis=1)).any()
+
+
+@pytest.mark.parametrize("model", ["vae", ist.VAE])
+def test_a_model_is_its_settings(model, cohort):
+    with pytest.raises(RecipeError, match=r"ist.VAE\(latent=8\)"):
+        ist.fit(model, cohort)
+
+
+def test_training_may_be_a_mapping(cohort):
+    assert len(ist.fit(MODEL, cohort, training={"epochs": 2}).history) == 2
+    with pytest.raises(RecipeError, match="'epochs'"):
+        ist.fit(MODEL, cohort, training={"epoch": 2})

@@ -27,7 +27,7 @@ from isthmus.prepare.preparation import Preparation
 from isthmus.types import COUNTS, Batch, Modality, Spec, plain
 
 log = logging.getLogger("isthmus.fitted")
-Data: TypeAlias = md.MuData | ad.AnnData | Mapping[str, Any]
+Data: TypeAlias = md.MuData | ad.AnnData | pd.DataFrame | Mapping[str, Any]
 EMBED_BATCH = 1024
 FORGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 """What a description raises whose sums are right and whose content is not."""
@@ -161,7 +161,8 @@ class Fitted:
         MuData
             Every modality for every sample: what was observed stands as it was; layers `lower` and `upper` bound 90 %
             split-conformal intervals of what was filled (equal to the value elsewhere; NaN where too few held-out
-            samples calibrate them), `imputed` marks it. A modality without gaps keeps its CSR.
+            samples calibrate them), `imputed` marks it. A feature that was never observed in training stays NaN. A modality
+            without gaps keeps its CSR.
         """
         mdata = self._cohort(mdata)
         means = self.means(mdata)
@@ -285,10 +286,16 @@ class Fitted:
             known = _dense_columns(table.x, columns)
             known[absent] = np.nan
             missing = np.isnan(known)
+        mean = np.where(self._taught(name), mean, np.nan)
         value, lower, upper = (self._restored(name, v) for v in self._interval(name, absent, mean))
         value, lower, upper = (np.where(missing, v, known) for v in (value, lower, upper))
         layers = {"lower": np.fmin(lower, upper), "upper": np.fmax(lower, upper), "imputed": missing.astype(np.uint8)}
         return ad.AnnData(value, obs, var, layers=layers)
+
+    def _taught(self, name: str) -> np.ndarray:
+        """Which prepared features were observed in training: of the others nothing is known, so nothing is imputed."""
+        seen = self.moments.get(f"seen/{name}")
+        return np.ones(self.spec[name].width, dtype=bool) if seen is None else seen.numpy().astype(bool)
 
     def _interval(self, name: str, absent: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean, lower and upper bound on the scale of the prepared values."""
@@ -324,13 +331,13 @@ class Fitted:
 
 
 def cohort(data: Data, names: Sequence[str]) -> md.MuData:
-    """MuData as it is; AnnData as the only modality of `names`; a mapping as `ist.read` takes it."""
+    """MuData as it is; AnnData or a DataFrame as the only modality of `names`; a mapping as `ist.read` takes it."""
     if isinstance(data, md.MuData):
         return data
-    if isinstance(data, ad.AnnData):
+    if isinstance(data, ad.AnnData | pd.DataFrame):
         if len(names) != 1:
             raise DataError(
-                "an AnnData is one modality", met=f"a model of {', '.join(names)}", wanted="MuData or a mapping"
+                "one table is one modality", met=f"a model of {', '.join(names)}", wanted="MuData or a mapping"
             )
         data = {names[0]: data}
     from isthmus.data.read import read

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from isthmus import registry
 from isthmus.architecture import Architecture
-from isthmus.config import Config, Likelihood
+from isthmus.config import Config, Likelihood, validate
 from isthmus.data.batches import Samples, samples
 from isthmus.data.cohort import take_samples
 from isthmus.errors import DataError, RecipeError, nearest
@@ -32,13 +32,13 @@ CHECKED_ROWS = 256
 
 
 def fit(
-    model: Config,
+    model: Any,
     train: Data,
     valid: Data | None = None,
     *,
     prepare: Mapping[str, Sequence[Any]] | None = None,
     likelihood: Mapping[str, str] | None = None,
-    training: Training | None = None,
+    training: Training | Mapping[str, Any] | None = None,
     keeper: Keeper | None = None,
     watch: engine.Watch | None = None,
 ) -> Fitted:
@@ -73,7 +73,13 @@ def fit(
     RunError
         The loss is no longer finite, or the memory does not hold a batch.
     """
-    training = training or Training()
+    if not isinstance(model, Config):
+        raise RecipeError(
+            "is not the settings of a model", where="model", met=model, wanted="such as ist.VAE(latent=8)"
+        )
+    training = (
+        validate(Training, training, where="training") if isinstance(training, Mapping) else training or Training()
+    )
     train = cohort(train, ("data",))
     train, valid = _held_out(train, valid, training)
     names = list(train.mod)
@@ -191,4 +197,11 @@ def _moments(module: Architecture, train: Samples) -> dict[str, Tensor]:
     z = torch.cat([module.eval().encode(b)[module.encodable(b)] for b in train.batches(EMBED_BATCH)]).double()
     centred = z - z.mean(dim=0)
     covariance = centred.T @ centred / max(len(z) - 1, 1)
-    return {"mean": z.mean(dim=0).float(), "covariance": covariance.float()}
+    seen = {f"seen/{m}": _seen(train, m) for m in train.names}
+    return {"mean": z.mean(dim=0).float(), "covariance": covariance.float(), **seen}
+
+
+def _seen(train: Samples, name: str) -> Tensor:
+    """Which features of a modality have any observed entry."""
+    found = torch.stack([b.observed[name].any(dim=0).expand(b.x[name].shape[1]) for b in train.batches(EMBED_BATCH)])
+    return found.any(dim=0).to(torch.uint8)

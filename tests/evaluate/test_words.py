@@ -43,20 +43,19 @@ def test_numbers_have_one_style(value, text):
 def test_what_pca_wins_is_said_first_and_how_sure():
     lines = verdict(LOSS, model="vae", title="the VAE", dimensions=8)
     assert lines[0] == (
-        "PCA is ahead of the VAE on 2 of 3 labels; the VAE is ahead of PCA on 1 of 3 labels "
-        "(1 of 3 differences is beyond the interval)."
+        "PCA is ahead of the VAE on 1 of 3 labels; the VAE and PCA are not told apart on 2 of 3 labels."
     )
     assert lines[1] == (
         "On the test samples, the VAE's 8 dimensions predict cancer with AUC .991 (logistic), PCA's with .992: "
-        "PCA is ahead by .001, within its interval (-.002 to .004)."
+        "PCA is ahead by .001, not told from 0 (interval -.002 to .004)."
     )
     assert lines[2].endswith("PCA is ahead by .020, beyond chance (interval .005 to .035).")
-    assert lines[3].endswith("the VAE is ahead by .010, within its interval (-.010 to .030).")
+    assert lines[3].endswith("the VAE is ahead by .010, not told from 0 (interval -.010 to .030).")
 
 
 def test_without_a_sure_difference_that_is_said():
     lines = verdict(LOSS[LOSS["label"] == "cancer"], model="vae")
-    assert lines[0] == "PCA is ahead of the vae on 1 of 1 label (no difference is beyond its interval)."
+    assert lines[0] == "The vae and PCA are not told apart on 1 of 1 label."
 
 
 def test_every_label_where_the_score_is_lower_counts_as_lost():
@@ -65,7 +64,10 @@ def test_every_label_where_the_score_is_lower_counts_as_lost():
     for _ in range(30):
         ours, theirs = np.round(rng.uniform(0.5, 1, (2, 6)), 2)
         rows = [
-            r for k in range(6) for r in (("pca", f"l{k}", theirs[k], NAN, NAN), ("vae", f"l{k}", ours[k], -1.0, 1.0))
+            r
+            for k in range(6)
+            for gap in [ours[k] - theirs[k]]
+            for r in (("pca", f"l{k}", theirs[k], NAN, NAN), ("vae", f"l{k}", ours[k], gap - 1e-3, gap + 1e-3))
         ]
         first = verdict(summary(*rows), model="vae")[0]
         lost, won = (theirs > ours).sum(), (ours > theirs).sum()
@@ -105,7 +107,7 @@ def test_worse_than_the_train_mean_is_said():
 def test_level_missing_and_absent():
     level = summary(("pca", "cancer", 0.9, NAN, NAN), ("vae", "cancer", 0.9001, -0.01, 0.01), basis="folds")
     lines = verdict(level, model="vae")
-    assert lines[0] == "The vae and PCA are level on 1 of 1 label."
+    assert lines[0] == "The vae and PCA are not told apart on 1 of 1 label."
     assert lines[1].startswith("Over the folds, ")
     assert lines[1].endswith("they are level (interval of the difference -.010 to .010).")
     unknown = verdict(summary(("vae", "cancer", NAN, NAN, NAN)), model="vae")

@@ -79,7 +79,7 @@ def read(
     annotated = None if obs is None else _obs(obs, root, _applicable(obs, defaults))
     shared = {k: v for k, v in defaults.items() if k != "id_column"}
     modalities = _modalities(sources, annotated, root, shared)
-    return _cohort(modalities, annotated, "obs" if obs is None or isinstance(obs, pd.DataFrame) else str(obs), {})
+    return _cohort(modalities, annotated, obs.path if isinstance(obs, Source) else _named(obs), {})
 
 
 def _cohort(
@@ -144,6 +144,11 @@ def _of_mudata(mdata: md.MuData, obs: Any, root: Path | None, defaults: Mapping[
 def _applicable(given: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults that the obs table takes: how to read a file, not which way round it is."""
     return {k: v for k, v in defaults.items() if k in ("separator", "decimal", "encoding", "id_column", "duplicates")}
+
+
+def _named(obs: Any) -> str:
+    """What messages call the table of annotations: its path where it has one."""
+    return str(obs) if isinstance(obs, str | Path) else "obs"
 
 
 def _obs(given: Any, root: Path | None, defaults: Mapping[str, Any]) -> pd.DataFrame:

@@ -19,6 +19,8 @@ NAMES = {
     "mean": "the train mean",
 }
 METRICS = {"auc": "AUC", "r2": "R2"}
+ALPHA = 0.05
+"""From which adjusted p on a difference is not told from 0."""
 HALF = 5e-4
 """What rounds to no difference in three decimals."""
 
@@ -103,6 +105,7 @@ class _Duel:
     theirs: float
     lower: float = float("nan")
     upper: float = float("nan")
+    p: float = float("nan")
 
     @property
     def difference(self) -> float:
@@ -115,7 +118,13 @@ class _Duel:
 
     @property
     def sure(self) -> bool:
-        return self.lower > 0 or self.upper < 0
+        """The interval leaves 0 out, and so it stays when all labels are looked at together (Holm)."""
+        return (self.lower > 0 or self.upper < 0) and not self.p >= ALPHA
+
+    @property
+    def told(self) -> int:
+        """The winner where there is one to tell: a difference with an interval has to be sure."""
+        return self.winner if self.sure or np.isnan(self.lower) else 0
 
 
 def _duels(summary: pd.DataFrame, model: str, reference: str) -> list[_Duel]:
@@ -132,7 +141,7 @@ def _duels(summary: pd.DataFrame, model: str, reference: str) -> list[_Duel]:
             continue
         ours: dict[Any, Any] = rows.loc[model].to_dict()
         theirs = float(rows["mean"].get(reference, np.nan))
-        interval = ours["difference_lower"], ours["difference_upper"]
+        interval = ours["difference_lower"], ours["difference_upper"], ours.get("p_adjusted", np.nan)
         found.append(_Duel(str(label), ours["metric"], learner, ours["mean"], theirs, *interval))
     return found
 
@@ -144,26 +153,13 @@ def _overall(duels: list[_Duel], title: str, reference: str) -> _Sentence | None
     known = [d for d in duels if not np.isnan(d.difference)]
     if not known:
         return _Sentence(f"{_start(title)} was compared with no baseline in prediction.", baseline_ahead=False)
-    lost, won = ([d for d in known if d.winner == w] for w in (-1, 1))
-    sure = sum(d.sure and d.winner != 0 for d in known)
+    lost, won = (sum(d.told == w for d in known) for w in (-1, 1))
     total = f"{len(known)} {_plural('label', len(known))}"
-    parts = []
-    if lost:
-        parts.append(f"{name} {_is(name)} ahead of {title} on {len(lost)} of {total}")
-    if won:
-        parts.append(f"{title} {_is(title)} ahead of {name} on {len(won)} of {total}")
-    if even := len(known) - len(lost) - len(won):
-        parts.append(f"{title} and {name} are level on {even} of {total}")
-    return _Sentence(f"{_start('; '.join(parts))}{_certainty(len(lost) + len(won), sure)}.", bool(lost))
-
-
-def _certainty(differences: int, sure: int) -> str:
-    if not differences:
-        return ""
-    if not sure:
-        return " (no difference is beyond its interval)"
-    verb = "is" if sure == 1 else "are"
-    return f" ({sure} of {differences} {_plural('difference', differences)} {verb} beyond the interval)"
+    parts = [f"{name} {_is(name)} ahead of {title} on {lost} of {total}"] if lost else []
+    parts += [f"{title} {_is(title)} ahead of {name} on {won} of {total}"] if won else []
+    if even := len(known) - lost - won:
+        parts.append(f"{title} and {name} are not told apart on {even} of {total}")
+    return _Sentence(f"{_start('; '.join(parts))}.", bool(lost))
 
 
 def _others(summary: pd.DataFrame, duels: list[_Duel], title: str, model: str, reference: str) -> _Sentence | None:
@@ -213,7 +209,11 @@ def _interval(d: _Duel) -> str:
     span = f"{number(low)} to {number(high)}"
     if d.winner == 0:
         return f" (interval of the difference {span})"
-    return f", beyond chance (interval {span})" if d.sure else f", within its interval ({span})"
+    if d.sure:
+        return f", beyond chance (interval {span})"
+    if d.lower > 0 or d.upper < 0:
+        return f", not told from 0 when all labels are looked at together (interval {span}, adjusted p {number(d.p)})"
+    return f", not told from 0 (interval {span})"
 
 
 def _fits(scores: Mapping[str, Mapping[str, Mapping[str, float]]], model: str, reference: str) -> list[_Duel]:
