@@ -84,7 +84,7 @@ class Network(Config):
     latent: Annotated[int, Field(ge=1), Tune(2, 64, log=True)] = 8
     """Number of latent dimensions."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = None
-    """Widths of the encoder's hidden layers, mirrored in the decoder. None: two, a quarter each time, 32 units or more."""
+    """Widths of the encoder's hidden layers, mirrored in the decoder. None: two, a quarter each time, at least 32."""
     cap: Annotated[int, Field(ge=1)] | None = 1024
     """Largest width of a hidden layer when `hidden` is None; None lifts the bound."""
     dropout: Annotated[float, Field(ge=0, lt=1), Tune(0.0, 0.5)] = 0.1

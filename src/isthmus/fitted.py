@@ -161,8 +161,8 @@ class Fitted:
         MuData
             Every modality for every sample: what was observed stands as it was; layers `lower` and `upper` bound 90 %
             split-conformal intervals of what was filled (equal to the value elsewhere; NaN where too few held-out
-            samples calibrate them), `imputed` marks it. A feature that was never observed in training stays NaN. A modality
-            without gaps keeps its CSR.
+            samples calibrate them), `imputed` marks it. A feature that was never observed in training stays NaN. A
+            modality without gaps keeps its CSR.
         """
         mdata = self._cohort(mdata)
         means = self.means(mdata)
