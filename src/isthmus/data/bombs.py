@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import signal
+import sys
+import time
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +26,10 @@ LARGEST = 1 << 30
 TEXT_RATIO, TABLE_RATIO = 200, 1000
 """Bytes that a byte of a larger file may unpack to: text and Excel; HDF5 and parquet, where zeros take no space."""
 BLOCK = 1 << 26
+LONGEST = 10.0
+"""Seconds of processor time after which the texts of an HDF5 file are taken for endless."""
+MOST_TEXTS = 100_000
+"""Texts that are read twice."""
 
 
 @contextmanager
@@ -73,11 +82,64 @@ def bounded(stream: IO[bytes] | Any, path: Path) -> bytes:
 
 
 def check_hdf5(path: Path) -> None:
-    """Refuse an HDF5 file whose datasets are far larger than the file (errors: see `refuse_bomb`)."""
+    """Refuse an HDF5 file that is damaged, or whose datasets are far larger than itself (errors: see `refuse_bomb`).
+
+    The HDF5 library crashes, or never ends, on some damaged texts: they are read by a forked process first.
+
+    Raises
+    ------
+    DataError
+        The file is either.
+    """
+    if sys.platform == "linux" and (signum := _ends(lambda: _texts(path))) is not None:
+        hint = "the HDF5 library does not end on it" if signum == signal.SIGVTALRM else "the HDF5 library crashes on it"
+        raise DataError(f"is no whole {path.suffix[1:]} file", where=str(path), hint=hint)
     sizes = []
     with h5py.File(path, "r") as file:
         file.visititems(lambda _, node: sizes.append(node.size * node.dtype.itemsize) if _is_array(node) else None)
     refuse_bomb(path, sum(sizes), TABLE_RATIO)
+
+
+def _texts(path: Path) -> None:
+    """Read every attribute, and datasets of texts up to `MOST_TEXTS`."""
+    left = MOST_TEXTS
+
+    def visit(_: str, node: Any) -> None:
+        nonlocal left
+        for key in node.attrs:
+            node.attrs[key]
+        if _is_array(node) and node.dtype.kind == "O" and node.size <= left:
+            left -= node.size
+            node[()]
+
+    with h5py.File(path, "r") as file:
+        visit("", file)
+        file.visititems(visit)
+
+
+def _ends(call: Callable[[], None]) -> int | None:
+    """The signal that ends a call in a forked process; None where it ends by itself, with an error or without."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: this one only reads a file
+        child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST)
+            faulthandler.disable()
+            call()
+        finally:
+            os._exit(0)
+    end = time.monotonic() + 2 * LONGEST
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        if time.monotonic() > end:  # a slow disk, or a lock that another thread held at the fork
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None
+        time.sleep(0.001)
 
 
 def _is_array(node: Any) -> bool:
