@@ -103,6 +103,9 @@ def test_a_phase_moves_its_players_only_and_shares_the_epochs():
 @pytest.mark.parametrize("width", [30, 3000])
 def test_two_processes_are_one(width):
     """Data-parallel training averages gradients: without dropout it is the same as one process, at any size."""
+    torch.set_num_threads(2)
+    torch.nn.functional.layer_norm(torch.randn(4000, 4000), (4000,))  # a parent whose threads have worked
+    torch.set_num_threads(1)
     mdata = linear(widths=[("rna", width), ("cnv", 20)])
     one = fit(MODEL, mdata, training=Training(epochs=5, patience=None))
     two = fit(MODEL, mdata, training=Training(epochs=5, patience=None, devices=2, strategy="ddp"))

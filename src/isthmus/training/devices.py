@@ -58,9 +58,9 @@ def _on_cpu(settings: Training) -> bool:
 
 
 def _processes(settings: Training) -> str:
-    """CUDA does not survive a fork; everywhere else forking needs no `__main__` guard in the user's script."""
+    """Neither CUDA nor threads survive a fork; else forking needs no `__main__` guard in the user's script."""
     on_cuda = settings.accelerator == "cuda" or (settings.accelerator == "auto" and torch.cuda.is_available())
-    return "ddp_spawn" if on_cuda or not hasattr(os, "fork") else "ddp_fork"
+    return "ddp_spawn" if on_cuda or not hasattr(os, "fork") or (settings.threads or 1) > 1 else "ddp_fork"
 
 
 @contextmanager

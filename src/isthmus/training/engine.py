@@ -131,7 +131,8 @@ def _fit_in_processes(fabric: Fabric, job: Job) -> pd.DataFrame:
 def _train_and_leave(fabric: Fabric, job: Job, left: Path) -> IsthmusError | None:
     """What stopped another process, if anything did; weights go by file, as its queue is read only after its end."""
     try:
-        history = _train(fabric, job)
+        with devices.threads(job.settings, 0):  # a forked process must not wait for threads that its parent had
+            history = _train(fabric, job)
     except IsthmusError as error:
         return error
     if fabric.is_global_zero:
