@@ -341,7 +341,7 @@ def test_ids_that_are_formulas_are_neutralised_in_tables_for_spreadsheets(server
         (["out", "rna=nothing.csv"], "nothing.csv: there is no such file"),
         (["out", "obs.csv"], "obs.csv: is one table without a name"),
         (["out", "rna=obs.csv"], "is no number"),
-        (["out", "mirna=rna.csv"], "has none of the model's modalities; met 'mirna'"),
+        (["out", "mirna=rna.csv"], "the model has no such modality; met 'mirna'"),
         (["out", "rna=cnv.csv"], "rna: no feature in common with the training samples"),
         (["out", "rna=rna.csv", "--source", "rnaa"], "did you mean 'rna'?"),
         (["out", "rna=rna.csv", "--task", "translate", "--source", "cnv", "--target", "rna"], "no sample has it"),
