@@ -2,8 +2,8 @@
 
 A VAE on 9,000 samples of three modalities with 2,000 features each, batches of 256, one thread. In every round the
 three are timed in turn, so that whatever else the machine does strikes all of them; ratios are taken within rounds.
-We want at most 1.15 times the bare loop, and a floor of at least 60 % of our time. With one thread, the seconds are those
-of the processor, which another program on the machine does not lengthen as it does the clock's:
+We want at most 1.15 times the bare loop, and a floor of at least 60 % of our time. With one thread, the seconds are
+those of the processor, which another program on the machine does not lengthen as it does the clock's:
 
     python benchmarks/throughput.py [--samples 9000] [--rounds 5]
 
