@@ -18,11 +18,12 @@ import isthmus as ist
 from isthmus import assess
 from isthmus.comparing.compare import compare
 from isthmus.comparing.grid import cells
-from isthmus.comparing.parts import Sight, fingerprint, parts
+from isthmus.comparing.parts import Sight, parts
 from isthmus.comparing.scores import predictions
 from isthmus.comparing.statistics import adjusted, leaderboard
 from isthmus.comparing.words import verdict
 from isthmus.comparing.work import work
+from isthmus.data.content import fingerprint
 from isthmus.data.read import read
 from isthmus.errors import RecipeError
 from isthmus.prepare.prepared import Prepared

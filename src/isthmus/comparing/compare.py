@@ -15,11 +15,11 @@ import pandas as pd
 
 from isthmus import registry
 from isthmus.comparing.grid import Cell, cells, comparison_of
-from isthmus.comparing.parts import content_of, fingerprint
 from isthmus.comparing.statistics import leaderboard
 from isthmus.comparing.tables import runs_table
 from isthmus.comparing.words import verdict
 from isthmus.comparing_keys import Comparison
+from isthmus.data.content import content_of, fingerprint
 from isthmus.data.split import Split
 from isthmus.data.split import labels as split_labels
 from isthmus.data.write import atomic

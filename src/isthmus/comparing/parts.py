@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import anndata as ad
@@ -29,14 +27,11 @@ from isthmus.prepare.prepared import Prepared
 from isthmus.recipe import parse_recipe
 from isthmus.types import COUNTS
 
-__all__ = ["Parts", "Sight", "content_of", "fingerprint", "parts", "splits_of"]
+__all__ = ["Parts", "Sight", "parts", "splits_of"]
 
 COHORTS, KEPT = 2, 4
-PIECE = 1 << 22
 MOST_CELLS = 100_000_000
 """Entries of the test samples that are reconstructed at a time."""
-MOST_HASHED = 1 << 30
-"""Bytes of a file that its fingerprint reads; of the rest it takes the size."""
 
 
 @dataclass(frozen=True)
@@ -210,40 +205,3 @@ def _as_cohort(prepared: Mapping[str, Prepared], raw: md.MuData) -> md.MuData:
         ids = raw.obs_names[p.present]
         mods[name] = ad.AnnData(x, pd.DataFrame(index=ids), pd.DataFrame(index=p.features.astype(str)))
     return build(mods, raw.obs)
-
-
-def fingerprint(data: Mapping[str, Any]) -> str:
-    """What a section `data` would read: its settings without places, and the content of its files.
-
-    Of its split the file alone counts: the rest stands in every job.
-    """
-    plain = json.loads(json.dumps(data))
-    digest = hashlib.sha256()
-
-    def content(node: Any) -> Any:
-        if isinstance(node, dict):
-            files = {k: content_of(Path(v)) for k, v in node.items() if k == "path" and isinstance(v, str)}
-            return {k: files.get(k) or content(v) for k, v in node.items()}
-        return [content(v) for v in node] if isinstance(node, list) else node
-
-    if file := (plain.pop("split", None) or {}).get("file"):
-        plain["split_file"] = content_of(Path(file))
-    if isinstance(plain.get("read"), str):
-        plain["read"] = content_of(Path(plain["read"]))
-    digest.update(json.dumps(content(plain)).encode())
-    return digest.hexdigest()
-
-
-def content_of(path: Path) -> str:
-    """A hash of a file, or of all files of a folder; of nothing where there is none."""
-    digest = hashlib.sha256()
-    for file in (
-        sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
-    ):
-        digest.update(f"{file.relative_to(path.parent)} {file.stat().st_size}\n".encode())
-        with file.open("rb") as stream:
-            for _ in range(MOST_HASHED // PIECE):
-                if not (piece := stream.read(PIECE)):
-                    break
-                digest.update(piece)
-    return digest.hexdigest()
