@@ -38,7 +38,7 @@ from torch.autograd import forward_ad
 
 from isthmus.architecture import Architecture
 from isthmus.data.batches import Samples
-from isthmus.errors import DataError, MissingExtraError, RecipeError, nearest
+from isthmus.errors import DataError, MissingExtraError, RecipeError, closest
 from isthmus.training.calibration import on_scale
 from isthmus.types import Batch
 
@@ -66,8 +66,7 @@ def check(method: str, *, source: str | None, given: bool, **choices: str) -> No
     """
     for key, met in {"method": method, **choices}.items():
         if met not in CHOICES[key]:
-            guess = nearest(met, CHOICES[key])
-            hint = f"did you mean {guess!r}?" if guess else ""
+            hint = closest(met, CHOICES[key], most=0)
             raise RecipeError("no such choice", where=key, met=met, wanted=" or ".join(CHOICES[key]), hint=hint)
     if method != "jacobian" and not given:
         raise RecipeError("needs samples", where=f"method {method!r}", hint="give the cohort as the first argument")

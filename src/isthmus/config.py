@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 
 __all__ = ["Annealing", "Config", "Joint", "Likelihood", "Network", "Tune", "Variational", "Weighted", "validate"]
 
@@ -164,8 +164,7 @@ def complaint(error: ValidationError, schema: type[BaseModel], *, where: str) ->
     path = paths[0]
     if first["type"] == "extra_forbidden":
         known = sorted(_schema_at(schema, path[:-1]).model_fields)
-        guess = nearest(path[-1], known)
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known)}"
+        hint = closest(path[-1], known)
         return RecipeError("unknown key", where=place, hint=f"{hint}\n{more}")
     if isinstance(raised := first.get("ctx", {}).get("error"), RecipeError):
         return raised

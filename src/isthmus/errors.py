@@ -103,10 +103,27 @@ def shortened(value: object, longest: int = LONGEST_VALUE) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name closest to a misspelt one, or None where nothing is close."""
-    found = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+def closest(word: object, candidates: Iterable[object], *, most: int = 12) -> str:
+    """The hint for a misspelt name: the candidate closest to it, or else the candidates.
+
+    Parameters
+    ----------
+    word
+        What was met.
+    candidates
+        What would have been right.
+    most
+        How many candidates are named where none is close; 0 for where the error names them itself.
+
+    Returns
+    -------
+    str
+        `did you mean 'latent'?`, `known: 'a', 'b' and 3 more`, or nothing.
+    """
+    names = [str(c) for c in candidates]
+    if found := difflib.get_close_matches(str(word), names, n=1, cutoff=0.6):
+        return f"did you mean {shortened(found[0])}?"
+    return f"known: {listed(names, most) or 'none'}" if most else ""
 
 
 def listed(items: Iterable[object], most: int = 3) -> str:

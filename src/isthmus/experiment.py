@@ -20,7 +20,7 @@ from isthmus.data.read import read
 from isthmus.data.simulate import simulate
 from isthmus.data.split import labels as split_labels
 from isthmus.data.split import take
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 from isthmus.evaluate.tasks import kind_of
 from isthmus.fitted import Fitted
 from isthmus.fitting import fit
@@ -136,8 +136,7 @@ def cohort(recipe: Recipe) -> md.MuData:
     for key, keys in (("prepare", recipe.prepare), ("likelihood", recipe.likelihood)):
         for name in keys:
             if name not in mdata.mod:
-                guess = nearest(name, mdata.mod)
-                hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(mdata.mod)}"
+                hint = closest(name, mdata.mod)
                 raise RecipeError("no such modality", where=f"{key}.{name}", hint=hint)
     return mdata
 
@@ -172,8 +171,7 @@ def _asked(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measures.
 def _check_name(name: str, known: Iterable[Any], what: str, where: str) -> None:
     names = [str(k) for k in known]
     if name not in names:
-        guess = nearest(name, names)
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(names[:8])}"
+        hint = closest(name, names)
         raise RecipeError(what, where=where, met=name, hint=hint)
 
 

@@ -23,7 +23,7 @@ from isthmus.data.accepted import Data, cohort
 from isthmus.data.batches import Samples, samples
 from isthmus.data.cohort import build
 from isthmus.data.images import as_adata
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 from isthmus.filling import gaps, interval
 from isthmus.latent import draws, path
 from isthmus.prepare.preparation import Preparation
@@ -374,8 +374,7 @@ class Fitted:
     def known(self, name: str) -> str:
         """The name of a modality, if it is one of the model's."""
         if name not in self.spec.names:
-            guess = nearest(name, self.spec.names)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(self.spec.names)}"
+            hint = closest(name, self.spec.names)
             raise RecipeError("the model has no such modality", met=name, hint=hint)
         return name
 

@@ -19,7 +19,7 @@ from isthmus.data.batches import Samples, samples
 from isthmus.data.cohort import take_samples
 from isthmus.data.images import is_image
 from isthmus.data.obs import class_names
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 from isthmus.fitted import EMBED_BATCH, Fitted
 from isthmus.loading import config
 from isthmus.prepare.preparation import DEFAULT as TABLE
@@ -148,12 +148,10 @@ def _held_out(train: md.MuData, valid: Data | None, training: Training) -> tuple
 def _likelihoods(given: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     for m, kind in given.items():
         if m not in names:
-            guess = nearest(m, names)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(names)}"
+            hint = closest(m, names)
             raise RecipeError("no such modality", where=f"likelihood.{m}", hint=hint)
         if kind not in LIKELIHOODS:
-            guess = nearest(str(kind), LIKELIHOODS)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(LIKELIHOODS)}"
+            hint = closest(kind, LIKELIHOODS)
             raise RecipeError("no such likelihood", where=f"likelihood.{m}", met=kind, hint=hint)
     return {m: given.get(m, "gaussian") for m in names}
 
@@ -209,8 +207,7 @@ def _targets(model: Config, train: md.MuData, valid: md.MuData | None) -> tuple[
         if (name := getattr(model, key)) is None:
             continue
         if name not in obs.columns:
-            guess = nearest(name, map(str, obs.columns))
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(map(str, obs.columns[:8]))}"
+            hint = closest(name, obs.columns)
             raise RecipeError("no such column in obs", where=f"model.{key}", met=name, hint=hint)
         if valid is not None and name not in valid.obs.columns:
             raise DataError("no such column in obs of valid", where=f"model.{key}", met=name)

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from isthmus.config import Config
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 
 if TYPE_CHECKING:
     from isthmus.architecture import Architecture
@@ -51,8 +51,7 @@ def names() -> list[str]:
 
 def _place(name: str) -> str:
     if name not in _places():
-        guess = nearest(name, names())
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(names())}"
+        hint = closest(name, names())
         raise RecipeError("no such architecture", where="model.name", met=name, hint=hint)
     return _places()[name]
 

@@ -97,7 +97,7 @@ def test_the_target_and_other_modalities_do_not_reach_the_embedding():
     ("keys", "message"),
     [
         ({"source": "aa"}, r"model\.source: no such modality; met 'aa'(.|\n)*did you mean 'a'"),
-        ({"target": "protein"}, r"model\.target: no such modality(.|\n)*known: a, b"),
+        ({"target": "protein"}, r"model\.target: no such modality(.|\n)*known: 'a', 'b'"),
         ({"source": "a", "target": "a"}, r"model\.target: is the source, too"),
     ],
 )

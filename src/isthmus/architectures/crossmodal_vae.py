@@ -52,7 +52,7 @@ from torch import Tensor, nn
 
 from isthmus.architecture import Architecture, Phase
 from isthmus.config import Annealing, Tune, Variational, Weighted
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 from isthmus.losses import annealing
 from isthmus.losses.alignment import alike, confusion, critic_loss, moved_centres, pair_distance, spread
 from isthmus.losses.divergence import kl_per_sample
@@ -172,8 +172,7 @@ class CrossModalVAEModule(Architecture):
         self.settings, self.weights = config, reconstruction_weights(config, spec)
         for name in config.pretrain:
             if name not in spec.names:
-                guess = nearest(name, spec.names)
-                hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(spec.names)}"
+                hint = closest(name, spec.names)
                 raise RecipeError("no such modality", where="model.pretrain", met=name, hint=hint)
         if config.pretrain:
             share = config.pretrain_share

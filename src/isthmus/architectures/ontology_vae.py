@@ -52,7 +52,7 @@ from torch import Tensor, nn
 from isthmus.architecture import Architecture
 from isthmus.config import Joint, Variational, copy_with
 from isthmus.data.pathways import Pathways, read_pathways
-from isthmus.errors import DataError, RecipeError, listed, nearest
+from isthmus.errors import DataError, RecipeError, closest, listed
 from isthmus.losses import annealing, divergence
 from isthmus.losses.reconstruction import masked_sum
 from isthmus.nn.gaussian import GaussianHead
@@ -258,8 +258,7 @@ def _known(tied: Sequence[str] | None, features: Mapping[str, Sequence[str]]) ->
     """The modalities that may be tied."""
     for m in tied or ():
         if m not in features:
-            guess = nearest(m, features)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(features)}"
+            hint = closest(m, features)
             raise RecipeError("no such modality", where="model.tied", met=m, hint=hint)
     return list(features) if tied is None else list(tied)
 

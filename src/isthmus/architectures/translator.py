@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from isthmus.architecture import Architecture, Phase
 from isthmus.config import Network, Tune
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 from isthmus.losses.reconstruction import masked_sum
 from isthmus.nn.likelihoods import encoder_input
 from isthmus.nn.mlp import bypass
@@ -120,8 +120,7 @@ def _ends(config: Translator, spec: Spec) -> tuple[str, str]:
     """Source and target, given or found."""
     for key, name in (("source", config.source), ("target", config.target)):
         if name is not None and name not in spec.names:
-            guess = nearest(name, spec.names)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(spec.names)}"
+            hint = closest(name, spec.names)
             raise RecipeError("no such modality", where=f"model.{key}", met=name, hint=hint)
     source = config.source or next(m for m in spec.names if m != config.target)
     target = config.target or next(m for m in spec.names if m != source)

@@ -26,7 +26,7 @@ from isthmus.associate.hits import Hits
 from isthmus.associate.null import LARGEST_TABLE, Null, exact_p, from_sample, t_null
 from isthmus.associate.ranks import Kind, Standard, design_matrix, orthonormal, standard
 from isthmus.data.table import aligned
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 
 __all__ = ["bicor", "pearson", "spearman"]
 
@@ -149,8 +149,7 @@ def correlate(
 def _settings(fdr: float | int, correction: str, null: str, threads: int | None, seed: int) -> Settings:
     for where, met, known in (("correction", correction, CORRECTIONS), ("null", null, NULLS)):
         if met not in known:
-            guess = nearest(str(met), known)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known)}"
+            hint = closest(met, known)
             raise RecipeError("no such choice", where=where, met=met, hint=hint)
     if not 0 < fdr <= 1:
         raise RecipeError("is no level", where="fdr", met=fdr, wanted="above 0, at most 1")

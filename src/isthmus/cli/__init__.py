@@ -83,10 +83,9 @@ def _application(given: list[str]) -> Any:
     )  # fmt: skip
     asked = next((a for a in given if not a.startswith("-")), None)
     if asked is not None and asked not in VERBS:
-        from isthmus.errors import nearest
+        from isthmus.errors import closest
 
-        guess = nearest(asked, VERBS)
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(VERBS)}"
+        hint = closest(asked, VERBS)
         raise InputError("no such command", met=asked, hint=hint)
     for verb, text in VERBS.items():
         if verb == asked:

@@ -9,7 +9,7 @@ from typing import Any
 
 from isthmus import registry
 from isthmus.comparing_keys import Comparison
-from isthmus.errors import RecipeError, listed, nearest
+from isthmus.errors import RecipeError, closest
 from isthmus.recipe import Recipe, load_recipe, parse_recipe
 from isthmus.yaml_text import dump_yaml
 
@@ -90,8 +90,7 @@ def _known(combination: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """A combination in the order of the cohort."""
     for name in combination:
         if name not in names:
-            guess = nearest(name, names)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(names)}"
+            hint = closest(name, names)
             raise RecipeError("no such modality", where="compare.modalities", met=name, hint=hint)
     return tuple(n for n in names if n in combination)
 
@@ -116,8 +115,7 @@ def _check_keys(compare: Comparison, architectures: Iterable[str]) -> None:
     known = {f"model.{k}" for name in architectures for k in registry.settings(name).model_fields} | {"model.name"}
     for key in compare.grid:
         if key.startswith("model.") and ".".join(key.split(".")[:2]) not in known:
-            guess = nearest(key, known)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {listed(sorted(known), 8)}"
+            hint = closest(key, sorted(known))
             raise RecipeError("no architecture of the grid has this key", where=f"compare.grid.{key}", hint=hint)
     for name in compare.tuned:
         if name not in architectures:

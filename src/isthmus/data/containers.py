@@ -20,7 +20,7 @@ from isthmus.data.images import IMAGE, checked, is_image
 from isthmus.data.numbers import narrowed, of_frame
 from isthmus.data.source import Source
 from isthmus.data.tables import cleaned, labels
-from isthmus.errors import DataError, MissingExtraError, listed, nearest
+from isthmus.errors import DataError, MissingExtraError, closest, listed
 
 log = logging.getLogger("isthmus.data")
 CONTAINERS = (".h5ad", ".h5mu", ".zarr", ".h5", ".hdf5")
@@ -72,8 +72,7 @@ def modality_of(mdata: md.MuData, name: str | None, where: str) -> ad.AnnData:
 
 
 def _unknown(what: str, name: str, known: list[str], where: str) -> DataError:
-    guess = nearest(name, known)
-    hint = f"did you mean {guess!r}?" if guess else f"it has: {listed(known, 8) or 'none'}"
+    hint = closest(name, known)
     return DataError(f"there is no such {what}", where=where, met=name, hint=hint)
 
 

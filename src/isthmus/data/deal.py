@@ -16,7 +16,7 @@ from math import gcd
 import numpy as np
 import pandas as pd
 
-from isthmus.errors import DataError, RecipeError, listed, nearest
+from isthmus.errors import DataError, RecipeError, closest
 
 log = logging.getLogger("isthmus.data")
 
@@ -32,8 +32,7 @@ def checked(fractions: tuple[float, ...]) -> tuple[int, ...]:
 def column_of(obs: pd.DataFrame, name: str) -> pd.Series:
     """A column of the annotations, or an error that names the nearest one."""
     if name not in obs.columns:
-        guess = nearest(name, map(str, obs.columns))
-        hint = f"did you mean {guess!r}?" if guess else f"obs has: {listed(obs.columns, 10)}"
+        hint = closest(name, obs.columns)
         raise DataError("there is no such column in obs", met=name, hint=hint)
     return obs[name]
 

@@ -15,7 +15,7 @@ from isthmus.data.bombs import check_zip, damage
 from isthmus.data.cohort import quiet
 from isthmus.data.images import IMAGE, size
 from isthmus.data.source import Source, existing
-from isthmus.errors import DataError, RecipeError, listed, nearest
+from isthmus.errors import DataError, RecipeError, closest, listed
 
 __all__ = ["ARRAYS", "PICTURES", "holds_pictures", "read_array", "read_folder"]
 
@@ -99,8 +99,7 @@ def _chosen(
 ) -> np.ndarray:
     """The array of a name, or the only one that fits."""
     if name is not None and name not in arrays:
-        guess = nearest(name, arrays)
-        hint = f"did you mean {guess!r}?" if guess else f"it has: {listed(arrays, 8) or 'none'}"
+        hint = closest(name, arrays)
         raise DataError("there is no such array", where=str(path), met=name, hint=hint)
     found = [n for n, x in arrays.items() if fits(x)] if name is None else [name]
     if len(found) != 1:

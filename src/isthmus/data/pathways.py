@@ -23,7 +23,7 @@ from typing import TypeAlias
 
 from isthmus.data.source import existing
 from isthmus.data.text import decoded
-from isthmus.errors import DataError, RecipeError, listed, nearest
+from isthmus.errors import DataError, RecipeError, closest, listed
 
 __all__ = ["Pathways", "Sets", "read_pathways"]
 
@@ -282,8 +282,7 @@ def _columns(
     header = rows[0][1]
     for name in columns:
         if name not in header:
-            guess = nearest(name, header)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {listed(header, 8)}"
+            hint = closest(name, header)
             raise RecipeError("the file has no such column", where="model.term_columns", met=name, hint=hint)
     places = [header.index(name) for name in columns]
     at = _feature_column([cells for _, cells in rows[1:]] or [header], known, where, places)

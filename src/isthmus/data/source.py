@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from isthmus.config import Config, validate
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 
 __all__ = ["Source", "existing", "expand", "source_of"]
 
@@ -112,5 +112,5 @@ def existing(path: Path) -> Path:
     folder = next(p for p in path.parents if p.is_dir())
     if folder != path.parent:
         raise DataError("there is no such file", where=str(path), hint=f"the folder ends at {folder}")
-    guess = nearest(path.name, [p.name for p in folder.iterdir()])
-    raise DataError("there is no such file", where=str(path), hint=f"did you mean {guess!r}?" if guess else "")
+    hint = closest(path.name, [p.name for p in folder.iterdir()], most=0)
+    raise DataError("there is no such file", where=str(path), hint=hint)

@@ -20,7 +20,7 @@ from isthmus.data.numbers import of_frame
 from isthmus.data.obs import tidy, typed
 from isthmus.data.source import Source
 from isthmus.data.text import chosen, columns_of, labels_of, open_text, values_of
-from isthmus.errors import DataError, RecipeError, listed, nearest
+from isthmus.errors import DataError, RecipeError, closest
 
 log = logging.getLogger("isthmus.data")
 EXCEL = (".xlsx", ".xls", ".xlsm")
@@ -157,8 +157,7 @@ def indexed(frame: pd.DataFrame, source: Source, where: str) -> pd.DataFrame:
     if named and given is None:
         missing = [d for d in source.drop if d not in names]
         if missing:
-            guess = nearest(missing[0], names)
-            hint = f"did you mean {guess!r}?" if guess else f"it has: {listed(names, 6)}"
+            hint = closest(missing[0], names)
             raise DataError("there is no such column", where=where, met=missing[0], hint=hint)
         return frame.iloc[:, [i for i, n in enumerate(names) if n not in source.drop]]
     at, keep = chosen(names, source, where)

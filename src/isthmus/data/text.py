@@ -15,7 +15,7 @@ import pyarrow.csv
 from isthmus.data.compress import unpacked
 from isthmus.data.numbers import MISSING, joined, parsed, refuse_cell
 from isthmus.data.source import Source
-from isthmus.errors import DataError, RecipeError, listed, nearest
+from isthmus.errors import DataError, RecipeError, closest, listed
 
 log = logging.getLogger("isthmus.data")
 CANDIDATES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", " ": "blank"}
@@ -156,8 +156,7 @@ def chosen(header: list[str], source: Source, where: str) -> tuple[int, list[int
     stripped = [name.strip() for name in header]
     for name in (*source.drop, *([] if source.id_column is None else [source.id_column])):
         if name not in stripped:
-            guess = nearest(name, stripped)
-            hint = f"did you mean {guess!r}?" if guess else f"it has: {listed(stripped, 6)}"
+            hint = closest(name, stripped)
             raise DataError("there is no such column", where=where, met=name, hint=hint)
     at = 0 if source.id_column is None else stripped.index(source.id_column)
     dropped = {i for i, name in enumerate(stripped) if name in source.drop}

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.decomposition import PCA
 
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 from isthmus.evaluate.arrays import Matrix, dense, feature_means, floating, zero_filled
 
 __all__ = ["BASELINES", "mean_reconstruction", "pca_reconstruction", "representations"]
@@ -76,8 +76,7 @@ def representations(
     _check(train, test, d)
     for name in which:
         if name not in BASELINES:
-            guess = nearest(name, BASELINES)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(BASELINES)}"
+            hint = closest(name, BASELINES)
             raise RecipeError("no such baseline", where="evaluate.embedding.baselines", met=name, hint=hint)
     train, test = zero_filled(train), zero_filled(test)
     found: dict[str, Pair] = {}

@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 from isthmus.evaluate import metrics
 from isthmus.evaluate.arrays import Matrix, check_rows, check_table
 from isthmus.evaluate.tasks import MIN_CLASS, Task, task
@@ -153,8 +153,7 @@ def run_probes(
     _check(train, test, labels_train, labels_test)
     for learner in learners:
         if learner not in LEARNERS:
-            guess = nearest(learner, LEARNERS)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(LEARNERS)}"
+            hint = closest(learner, LEARNERS)
             raise RecipeError("no such learner", where="evaluate.embedding.learners", met=learner, hint=hint)
     answers: list[Answer] = []
     skipped: list[dict[str, str]] = []

@@ -27,7 +27,7 @@ import scipy.sparse as sp
 from scipy.linalg import eigh
 from sklearn.neighbors import NearestNeighbors
 
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 from isthmus.evaluate.arrays import Matrix, check_rows, feature_means, zero_filled
 from isthmus.evaluate.probes import Answer, run_probes
 from isthmus.evaluate.reconstruct import reconstruction
@@ -216,8 +216,7 @@ def translation_baselines(
     """
     for name in which:
         if name not in TRANSLATORS:
-            guess = nearest(name, TRANSLATORS)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(TRANSLATORS)}"
+            hint = closest(name, TRANSLATORS)
             raise RecipeError("no such baseline of translation", met=name, hint=hint)
     if not isinstance(x_train, Source):
         if x_test is None:

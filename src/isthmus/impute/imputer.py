@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 from isthmus.evaluate.arrays import feature_means
 
 __all__ = ["Imputer", "make", "names", "usable"]
@@ -166,14 +166,12 @@ def make(entry: str | Mapping[str, Mapping[str, Any]] | Imputer) -> tuple[str, I
         raise RecipeError("is not a method", where="impute.methods", met=dict(entry), wanted="a name, or {name: {...}}")
     (name, options) = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
     if name not in _found():
-        guess = nearest(str(name), names())
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(names())}"
+        hint = closest(name, names())
         raise RecipeError("no such method", where="impute.methods", met=name, hint=hint)
     known = list(inspect.signature(_found()[name]).parameters)
     for option in options or {}:
         if option not in known:
-            guess = nearest(str(option), known)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known) or 'none'}"
+            hint = closest(option, known)
             raise RecipeError("unknown option", where=f"impute.methods.{name}.{option}", hint=hint)
     return name, _found()[name](**(options or {}))
 

@@ -29,7 +29,7 @@ from scipy.special import expit
 
 from isthmus.data.table import aligned
 from isthmus.data.write import atomic
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 
 __all__ = ["GAPS", "PATTERNS", "Pattern", "mask", "read_mask", "write_mask"]
 
@@ -81,8 +81,7 @@ def mask(
     """
     check_pattern(pattern, rate)
     if target not in mdata.mod:
-        guess = nearest(target, mdata.mod)
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(mdata.mod)}"
+        hint = closest(target, mdata.mod)
         raise RecipeError("no such modality", where="target", met=target, hint=hint)
     ids = pd.Index(sorted(mdata.mod[target].obs_names))
     table = aligned(mdata.mod[target], ids)
@@ -95,8 +94,7 @@ def mask(
 def check_pattern(pattern: str, rate: float) -> None:
     """Refuse what cannot be drawn."""
     if pattern not in (known := (*PATTERNS, GAPS)):
-        guess = nearest(str(pattern), known)
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known)}"
+        hint = closest(pattern, known)
         raise RecipeError("no such pattern", where="pattern", met=pattern, hint=hint)
     if not 0 < rate < 1:
         raise RecipeError("is no share", where="rate", met=rate, wanted="above 0 and below 1")

@@ -19,7 +19,7 @@ from isthmus.data.cohort import take_samples
 from isthmus.data.images import is_image
 from isthmus.data.split import Split, labels
 from isthmus.data.table import Table, aligned
-from isthmus.errors import DataError, RecipeError, nearest
+from isthmus.errors import DataError, RecipeError, closest
 from isthmus.impute.masks import mask
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.preparation import Preparation
@@ -194,8 +194,7 @@ def check_names(mdata: md.MuData, target: str, classes: str | None) -> None:
         ("classes", classes, list(map(str, mdata.obs.columns))),
     ):
         if met is not None and met not in known:
-            guess = nearest(met, known)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known[:8])}"
+            hint = closest(met, known)
             raise RecipeError(
                 "no such modality" if where == "target" else "no such column", where=where, met=met, hint=hint
             )

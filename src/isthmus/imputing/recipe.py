@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from isthmus.config import Config, validate
 from isthmus.data.split import Split
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 from isthmus.impute.imputer import make
 from isthmus.impute.masks import GAPS, PATTERNS
 from isthmus.recipe import Recipe, parse_recipe, versions
@@ -151,8 +151,7 @@ def parse_impute_recipe(tree: Mapping[str, Any], *, root: Path | None = None) ->
     """A recipe from a mapping; relative paths count from `root` (the current folder)."""
     for key in tree:
         if key not in (*SECTIONS, "versions"):
-            guess = nearest(str(key), SECTIONS)
-            hint = f"did you mean {guess!r}?" if guess else f"isthmus impute reads {', '.join(SECTIONS)}"
+            hint = closest(key, SECTIONS)
             raise RecipeError("unknown key", where=str(key), hint=hint)
     impute = validate(Imputing, tree.get("impute") or {}, where="impute")
     data = dict(tree.get("data") or {})

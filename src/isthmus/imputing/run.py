@@ -16,7 +16,7 @@ import pandas as pd
 from isthmus.data.cohort import build
 from isthmus.data.table import aligned
 from isthmus.data.write import atomic, write
-from isthmus.errors import ModelError, RecipeError, nearest
+from isthmus.errors import ModelError, RecipeError, closest
 from isthmus.experiment import cohort, timed
 from isthmus.folder import Signals, growing
 from isthmus.impute.downstream import summary
@@ -132,8 +132,7 @@ def _check_columns(recipe: ImputeRecipe, mdata: md.MuData) -> None:
     for where, name in asked.items():
         known = [str(c) for c in mdata.obs.columns]
         if name is not None and name not in known:
-            guess = nearest(name, known)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known[:8])}"
+            hint = closest(name, known)
             raise RecipeError("no such column in obs", where=where, met=name, hint=hint)
 
 

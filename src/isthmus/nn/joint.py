@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isthmus.config import Joint, Network, Weighted
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 from isthmus.nn.convolution import flat_width, from_input
 from isthmus.nn.likelihoods import LikelihoodHead, encoder_input, library_size
 from isthmus.nn.mlp import funnel, mlp
@@ -82,8 +82,7 @@ def reconstruction_weights(config: Weighted, spec: Spec) -> dict[str, float]:
     if config.weights is not None:
         for name in config.weights:
             if name not in spec.names:
-                guess = nearest(name, spec.names)
-                hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(spec.names)}"
+                hint = closest(name, spec.names)
                 raise RecipeError("no such modality", where=f"model.weights.{name}", hint=hint)
         weights = {m.name: config.weights.get(m.name, 1.0) for m in spec}
         if not any(weights.values()):

@@ -9,7 +9,7 @@ import mudata as md
 import numpy as np
 
 from isthmus.data.table import aligned
-from isthmus.errors import DataError, ModelError, RecipeError, listed, nearest
+from isthmus.errors import DataError, ModelError, RecipeError, closest, listed
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.prepared import Prepared
 from isthmus.prepare.step import Entry, Step, describe, parse_steps
@@ -64,8 +64,7 @@ class Preparation:
         given, defaults = dict(prepare or {}), dict(defaults or {})
         for name in given:
             if name not in modalities:
-                guess = nearest(name, modalities)
-                hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(modalities)}"
+                hint = closest(name, modalities)
                 raise RecipeError("no such modality", where=f"prepare.{name}", hint=hint)
         made = {}
         for name in modalities:

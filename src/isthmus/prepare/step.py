@@ -31,7 +31,7 @@ import pandas as pd
 
 from isthmus.config import Config, validate
 from isthmus.data.table import Array
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 
 GROUP = "isthmus.steps"
 Entry: TypeAlias = str | Mapping[str, Any]
@@ -256,8 +256,7 @@ def get(name: str, *, where: str = "prepare") -> type[Step]:
         There is no step of this name; the nearest one is named.
     """
     if name not in names():
-        guess = nearest(name, names())
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(names())}"
+        hint = closest(name, names())
         raise RecipeError("no such step", where=where, met=name, hint=hint)
     return _KNOWN[name]
 

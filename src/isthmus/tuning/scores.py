@@ -23,7 +23,7 @@ import torch
 
 from isthmus.architecture import Architecture
 from isthmus.data.batches import Samples, samples
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.probes import LEARNERS, run_probes
 from isthmus.fitted import Fitted
@@ -214,13 +214,11 @@ def score_of(name: str, space: Space, mdata: md.MuData) -> Score:
         for m in (source, target):
             _one_of(m, list(mdata.mod), "no such modality", where)
         return Translation(source, target)
-    guess = nearest(name, KINDS)
-    hint = f"did you mean {guess!r}?" if guess else ""
+    hint = closest(name, KINDS, most=0)
     raise RecipeError("no such score", where=where, met=name, wanted=" or ".join(KINDS), hint=hint)
 
 
 def _one_of(name: str, known: Sequence[str], what: str, where: str) -> None:
     if name not in known:
-        guess = nearest(name, known)
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known[:8])}"
+        hint = closest(name, known)
         raise RecipeError(what, where=where, met=name, hint=hint)

@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 
 from isthmus.config import Config, Tune, copy_with, validate
-from isthmus.errors import RecipeError, nearest
+from isthmus.errors import RecipeError, closest
 from isthmus.prepare.step import describe, get, parse_steps
 from isthmus.recipe import Recipe
 from isthmus.tuning_keys import Tuning, parse_range
@@ -209,8 +209,7 @@ def _knob(key: str, value: Any, known: Mapping[str, Place]) -> Knob:
     if key in SEEDS:
         raise RecipeError("is set by the search itself", where=where, hint="tune.repeats averages over seeds")
     if key not in known:
-        guess = nearest(key, known)
-        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(k for k, p in known.items() if p.declared)}"
+        hint = closest(key, sorted(known, key=lambda k: known[k].declared is None))
         raise RecipeError("no such key in this recipe", where=where, hint=hint)
     place = known[key]
     found = parse_range(value, where=where) or place.declared
