@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.impute import KNNImputer
 
@@ -105,6 +107,64 @@ def test_knn_is_that_of_scikit_learn(rate):
     shown = np.where(hidden(x, rate), np.nan, x)
     theirs = KNNImputer(n_neighbors=7).fit(shown[:60]).transform(shown[60:])
     ours = make({"knn": {"k": 7}})[1].fit(shown[:60]).transform(shown[60:])
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(2, 60),
+    f=st.integers(1, 12),
+    k=st.integers(1, 12),
+    rate=st.floats(0.0, 0.9),
+    scale=st.sampled_from([1e-12, 1.0, 1e9]),
+    shift=st.sampled_from([0.0, 100.0]),
+    seed=st.integers(0, 99),
+)
+def test_knn_is_that_of_scikit_learn_whatever_is_missing(n, f, k, rate, scale, shift, seed):
+    rng = np.random.default_rng(seed)
+    x = scale * (rng.normal(size=(n + 6, f)) + shift)
+    shown = np.where(rng.random(x.shape) < rate, np.nan, x)
+    shown[0] = x[0]
+    theirs = KNNImputer(n_neighbors=k, keep_empty_features=True).fit(shown[:n]).transform(shown[n:])
+    ours = make({"knn": {"k": k}})[1].fit(shown[:n]).transform(shown[n:])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * scale)
+
+
+def nearest_means(shown, row, k):
+    """kNN as its formula has it; of donors at the same distance the earlier one first."""
+    both = ~np.isnan(shown) & ~np.isnan(row)
+    n = both.sum(axis=1)
+    squares = np.where(both, (np.nan_to_num(shown) - np.nan_to_num(row)) ** 2, 0).sum(axis=1)
+    order = np.argsort(np.where(n > 0, squares * len(row) / np.maximum(n, 1), np.inf), kind="stable")
+    order = [i for i in order if n[i] > 0]
+    return [np.mean([shown[i, j] for i in order if not np.isnan(shown[i, j])][:k]) for j in range(len(row))]
+
+
+@pytest.mark.parametrize("levels", [2, 5])
+def test_knn_takes_the_earlier_of_donors_that_are_equally_far(levels):
+    x = np.random.default_rng(levels).integers(0, levels, size=(70, 9)).astype(float)
+    shown = np.where(hidden(x, 0.25), np.nan, x)
+    ours = make({"knn": {"k": 3}})[1].fit(shown[:60]).transform(shown[60:])
+    brute = np.array([nearest_means(shown[:60], row, 3) for row in shown[60:]])
+    np.testing.assert_allclose(ours, np.where(np.isnan(shown[60:]), brute, shown[60:]), atol=1e-12)
+
+
+def test_knn_finds_neighbours_far_down_the_list():
+    x, _ = tables(n=900)
+    shown = np.where(hidden(x, 0.1), np.nan, x)
+    shown[20:800, 3] = np.nan
+    theirs = KNNImputer(n_neighbors=5).fit(shown[:800]).transform(shown[800:])
+    ours = make({"knn": {"k": 5}})[1].fit(shown[:800]).transform(shown[800:])
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+def test_knn_of_whole_rows_is_that_of_the_nearest_in_the_source():
+    from sklearn.neighbors import KNeighborsRegressor
+
+    x, source = tables(n=700)
+    theirs = KNeighborsRegressor(4).fit(source[:600], x[:600]).predict(source[600:])
+    absent = np.full((100, x.shape[1]), np.nan)
+    ours = make({"knn": {"k": 4}})[1].fit(x[:600], source=source[:600]).transform(absent, source=source[600:])
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
