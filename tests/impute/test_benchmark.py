@@ -69,6 +69,19 @@ def test_numbers_do_not_depend_on_the_order_of_samples(pattern):
     pd.testing.assert_frame_equal(a, b)
 
 
+def test_r2_is_over_all_hidden_values_and_that_of_features_stands_beside_it():
+    mdata = cis(n=90)
+    keys = {"pattern": "random", "rate": 0.2, "folds": 2}
+    task = next(tasks(mdata, "cnv", **keys))
+    row = benchmark(mdata, "cnv", methods=["ridge"], intervals=None, **keys).iloc[0]
+    filled = make("ridge")[1].fit(task.train, **task.given(0)).transform(task.test, **task.given(1))
+    off = np.where(task.hidden, task.truth - filled, 0) ** 2
+    rest = np.where(task.hidden, task.truth - np.nanmean(task.train, axis=0), 0) ** 2
+    assert row["r2"] == pytest.approx(1 - off.sum() / rest.sum())
+    assert row["r2_feature"] == pytest.approx(np.mean(1 - off.sum(axis=0) / rest.sum(axis=0)))
+    assert abs(row["r2"] - row["r2_feature"]) > 0.01
+
+
 def test_hidden_values_reach_no_method():
     mdata = cis(n=90)
     before = list(tasks(mdata, "cnv", pattern="random", rate=0.2, folds=3))

@@ -1,5 +1,7 @@
 """What is hidden: the right share, in the right pattern, never an entry that was missing, whatever the order."""
 
+import json
+
 import mudata as md
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import isthmus as ist
 from cohorts import linear
 from isthmus.errors import DataError, RecipeError
 from isthmus.impute.masks import PATTERNS, draw, mask, read_mask, write_mask
+from isthmus.impute.tasks import tasks
 
 
 def cohort(n=120, missing=0.1):
@@ -54,15 +57,42 @@ def test_the_order_of_samples_does_not_matter(pattern):
     assert not a.equals(mask(mdata, "rna", pattern=pattern, rate=0.2, seed=4))
 
 
-def test_a_mask_survives_the_file(tmp_path):
+@pytest.mark.parametrize("name", ["mask.json", "mask.json.gz"])
+def test_a_mask_survives_the_file(name, tmp_path):
     hidden = mask(cohort(), "rna", pattern="sample", rate=0.1)
-    write_mask(hidden, tmp_path / "mask.json", target="rna", pattern="sample", rate=0.1, seed=0)
-    again, protocol = read_mask(tmp_path / "mask.json")
+    write_mask(hidden, tmp_path / name, target="rna", pattern="sample", rate=0.1, seed=0)
+    again, protocol = read_mask(tmp_path / name)
     assert again.equals(hidden)
     assert protocol == {"target": "rna", "pattern": "sample", "rate": 0.1, "seed": 0}
-    (tmp_path / "bad.json").write_text('{"samples": 3}')
-    with pytest.raises(DataError, match=r"bad\.json: is not a mask"):
-        read_mask(tmp_path / "bad.json")
+    assert (tmp_path / name).read_bytes().startswith(b"\x1f\x8b" if name.endswith("gz") else b"{")
+    good = {"samples": ["a", "b"], "features": ["f"], "hidden": {"a": [0]}, "protocol": {}}
+    bad = [{"samples": 3}, {"samples": ["a", "a"]}, {"hidden": {"c": [0]}}, {"hidden": {"a": [1]}}]
+    for tree in [bad[0], *({**good, **b} for b in bad[1:]), {**good, "protocol": {"pattern": "no", "rate": 0.1}}]:
+        (tmp_path / "bad.json").write_text(json.dumps(tree))
+        with pytest.raises(DataError, match=r"bad\.json: is not a mask"):
+            read_mask(tmp_path / "bad.json")
+    (tmp_path / "bad.json").write_text(json.dumps(good))
+    assert read_mask(tmp_path / "bad.json")[0].to_numpy().tolist() == [[True], [False]]
+
+
+def test_a_shared_mask_hides_what_it_says_and_nothing_of_another_cohort(tmp_path):
+    mdata = cohort()
+    asked = {"pattern": "mar", "rate": 0.2, "seed": 3}
+    write_mask(mask(mdata, "rna", **asked), tmp_path / "mask.json", target="rna", **asked)
+    drawn, read = (
+        [t.digest() for t in tasks(mdata, "rna", folds=2, **keys)]
+        for keys in (asked, {"hidden": tmp_path / "mask.json", "seed": 3})
+    )
+    assert drawn == read
+    found = ist.impute.benchmark(mdata, "rna", hidden=tmp_path / "mask.json", folds=2, methods=["mean"], intervals=None)
+    assert set(found["pattern"]) == {"mar"}
+    assert set(found["rate"]) == {0.2}
+    with pytest.raises(DataError, match="mask of another cohort"):
+        next(tasks(cohort(n=80), "rna", hidden=tmp_path / "mask.json"))
+    with pytest.raises(DataError, match="mask of another cohort"):
+        next(tasks(mdata, "cnv", hidden=tmp_path / "mask.json"))
+    with pytest.raises(DataError, match="no such file"):
+        next(tasks(mdata, "cnv", hidden=tmp_path / "masc.json"))
 
 
 def test_what_cannot_be_drawn_is_refused():

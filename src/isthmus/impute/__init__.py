@@ -8,6 +8,7 @@ from isthmus.impute.imputer import Imputer, make, names
 from isthmus.impute.intervals import Pooled, half_widths, multiple, pooled, residuals, rubin
 from isthmus.impute.masks import GAPS, PATTERNS, mask, read_mask, write_mask
 from isthmus.impute.saved import load_imputer, save_imputer
+from isthmus.impute.tasks import Plan
 
 __all__ = [
     "GAPS",
@@ -15,6 +16,7 @@ __all__ = [
     "Choice",
     "Filler",
     "Imputer",
+    "Plan",
     "Pooled",
     "as_calls",
     "benchmark",

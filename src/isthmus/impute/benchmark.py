@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import mudata as md
@@ -20,16 +19,15 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from isthmus.data.split import Split
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.reconstruct import reconstruction
 from isthmus.impute.calls import call_scores, levels_of
 from isthmus.impute.imputer import Imputer, make, usable
 from isthmus.impute.intervals import Hide, coverage, half_widths, residuals
-from isthmus.impute.masks import GAPS, check_pattern, draw
-from isthmus.impute.tasks import Task, tasks
+from isthmus.impute.masks import GAPS, ROWS, draw
+from isthmus.impute.tasks import Plan, Task, tasks
 
-__all__ = ["Scored", "Task", "benchmark", "given", "hiding", "score", "tasks"]
+__all__ = ["Plan", "Scored", "Task", "benchmark", "given", "hiding", "score", "tasks"]
 
 log = logging.getLogger("isthmus.impute")
 Entry = str | Mapping[str, Mapping[str, Any]] | Imputer
@@ -65,14 +63,8 @@ def benchmark(
     target: str,
     *,
     methods: Sequence[Entry] | None = None,
-    pattern: str = "modality",
-    rate: float = 0.2,
-    folds: int | str | Path | Split = 5,
-    group: str | None = None,
-    seed: int = 0,
-    classes: str | None = None,
-    prepare: Mapping[str, Sequence[Any]] | None = None,
     intervals: float | None = 0.9,
+    **keys: Any,
 ) -> pd.DataFrame:
     """Hide what is known, fill it by every method, and score.
 
@@ -84,29 +76,18 @@ def benchmark(
         The modality to fill.
     methods
         Names, `{name: {option: value}}` or estimators; all by default that the pattern gives something to read.
-    pattern
-        `modality` (whole rows, from the other modalities) or how entries are hidden; see `impute.mask`.
-    rate
-        Share of entries to hide; `modality` does not need it.
-    folds
-        Number of folds, as `ist.folds(mdata, folds, seed=seed)`, a file of folds, or a `Split`.
-    group
-        Column whose samples stay together.
-    seed
-        Of folds, masks and methods' draws.
-    classes
-        Column of classes, for `class_mean`.
-    prepare
-        Modality to steps, fitted on visible training entries; `[standardise]` by default.
     intervals
         Level of the split-conformal intervals; None leaves them out, and with them a second fit of each method.
+    **keys
+        `pattern`, `rate`, `folds`, `group`, `seed`, `classes`, `prepare`, `hidden`: see `Plan`.
 
     Returns
     -------
     pandas.DataFrame
-        A row per method and fold: `method`, `pattern`, `rate`, `fold`; `mse`, `nrmse`, `r2` (mean over features,
-        against the train means; 0 is what these give), `r2_overall`, `pearson_sample`, `pearson_feature` of values
-        standardised by train; `mse_raw`, `r2_raw` in original units; `balanced_accuracy` (0..1) and `ordinal_error`
+        A row per method and fold: `method`, `pattern`, `rate`, `fold`; of values standardised by train `mse`, `nrmse`,
+        `r2` (over all hidden values together, against the train means: 0 is what these give), `r2_feature` (mean
+        over features; noise where few values of a feature are hidden), `pearson_sample`, `pearson_feature`;
+        `mse_raw`, `r2_raw`, `r2_feature_raw` in original units; `balanced_accuracy` (0..1) and `ordinal_error`
         (levels) where the target is discrete; `coverage`, `width` of the intervals; `seconds`; `n_entries`;
         `inputs`, a digest of what the method saw, the same for all.
 
@@ -117,26 +98,22 @@ def benchmark(
     DataError
         No sample has both the target and another modality (pattern `modality`).
     """
-    check_pattern(pattern, rate)
+    plan = Plan(**keys)
     rows = []
     chosen = [make(m) for m in methods] if methods is not None else None
-    for fold, task in enumerate(
-        tasks(
-            mdata, target, pattern=pattern, rate=rate, folds=folds, group=group, seed=seed, classes=classes,
-            prepare=prepare,
-        )
-    ):  # fmt: skip
-        for name, method in chosen or [make(n) for n in usable(given(task, pattern))]:
-            scores = score(task, method, hiding(pattern, rate), level=intervals, seed=seed).scores
-            log.info("impute %s, fold %d, %s: r2 %.3f in %.1f s", pattern, fold, name, scores["r2"], scores["seconds"])
-            rows.append({"method": name, "pattern": pattern, "rate": rate, "fold": fold, **scores})
+    hide, where = hiding(plan.pattern, plan.rate), {"pattern": plan.pattern, "rate": plan.rate}
+    for fold, task in enumerate(tasks(mdata, target, plan)):
+        for name, method in chosen or [make(n) for n in usable(given(task, plan.pattern))]:
+            scores = score(task, method, hide, level=intervals, seed=plan.seed).scores
+            log.info("%s, fold %d, %s: r2 %.3f in %.1f s", plan.pattern, fold, name, scores["r2"], scores["seconds"])
+            rows.append({"method": name, **where, "fold": fold, **scores})
     return pd.DataFrame(rows)
 
 
 def given(task: Task, pattern: str) -> list[str]:
     """What a method can read here: `entries`, `source`, `classes`."""
     return [
-        *(["entries"] if pattern != "modality" else []),
+        *(["entries"] if pattern != ROWS else []),
         *(["source"] if task.source is not None else []),
         *(["classes"] if task.classes is not None else []),
     ]
@@ -144,7 +121,7 @@ def given(task: Task, pattern: str) -> list[str]:
 
 def hiding(pattern: str, rate: float) -> Hide:
     """What is hidden of training samples set aside, in the pattern of the gaps."""
-    if pattern == "modality":
+    if pattern == ROWS:
         return lambda x, rng: np.ones(x.shape, dtype=bool)
     plain = "random" if pattern == "mar" else pattern
     if pattern == GAPS:
@@ -186,9 +163,9 @@ def _accuracy(task: Task, filled: np.ndarray, observed: np.ndarray) -> dict[str,
     spread = np.sqrt(np.mean((np.nan_to_num(task.truth) - means)[observed] ** 2)) if observed.any() else np.nan
     scores: dict[str, float | str] = {
         "mse": found["mse"], "nrmse": float(np.sqrt(found["mse"]) / spread) if spread else np.nan,
-        "r2": found["r2_feature"], "r2_overall": found["r2"],
+        "r2": found["r2"], "r2_feature": found["r2_feature"],
         "pearson_sample": found["pearson_sample"], "pearson_feature": found["pearson_feature"],
-        "mse_raw": raw["mse"], "r2_raw": raw["r2_feature"],
+        "mse_raw": raw["mse"], "r2_raw": raw["r2"], "r2_feature_raw": raw["r2_feature"],
     }  # fmt: skip
     if (known := levels_of(raw_truth)) is not None:
         scores |= call_scores(raw_truth[observed], raw_guess[observed], known)

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from isthmus.errors import DataError
-from isthmus.impute.masks import GAPS
+from isthmus.impute.masks import GAPS, ROWS
 
-__all__ = ["Choice", "choose"]
+__all__ = ["BASELINES", "Choice", "choose", "counted", "of_kind"]
 
+BASELINES = ("mean", "median", "class_mean")
+"""Methods that look at nothing of the sample but its class."""
 UNIT = ["pattern", "rate", "repeat", "fold"]
 
 
@@ -59,8 +61,8 @@ def choose(scores: pd.DataFrame, efforts: Mapping[str, int]) -> Choice:
     DataError
         No method was scored on every fold.
     """
-    gaps = scores[(scores["pattern"] == GAPS) & scores["mse"].notna()]
-    rows = gaps if len(gaps) else scores[scores["mse"].notna()]  # next to no gaps: nothing was hidden in their pattern
+    rows = counted(scores)
+    rows = rows[rows["mse"].notna()]
     wide = rows.assign(rate=rows["rate"].fillna(0)).pivot_table(index=UNIT, columns="method", values="mse", sort=False)
     wide = wide.loc[:, wide.notna().all()]
     if wide.empty:
@@ -81,3 +83,14 @@ def choose(scores: pd.DataFrame, efforts: Mapping[str, int]) -> Choice:
         }
     )  # fmt: skip
     return Choice(str(taken), best, table, k)
+
+
+def of_kind(scores: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """The rows of one kind of gap: `modality`, or `entries`, which are all other patterns."""
+    return scores[(scores["pattern"] == ROWS) == (kind == ROWS)]
+
+
+def counted(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows that count in a choice: those of the pattern `gaps`, where anything was hidden in it; else all."""
+    gaps = scores[(scores["pattern"] == GAPS) & scores["mse"].notna()]
+    return gaps if len(gaps) else scores

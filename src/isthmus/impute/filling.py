@@ -19,15 +19,13 @@ from isthmus.impute.benchmark import Entry, hiding
 from isthmus.impute.calls import as_calls, levels_of
 from isthmus.impute.imputer import Imputer, make
 from isthmus.impute.intervals import half_widths, multiple, residuals
-from isthmus.impute.masks import GAPS
+from isthmus.impute.masks import ENTRIES, GAPS, ROWS
 from isthmus.impute.tasks import UNBOUNDED, check_names, dense, values_of
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.preparation import Preparation
 
 __all__ = ["ENTRIES", "ROWS", "Filler", "fill", "fit_filler"]
 
-ENTRIES, ROWS = "entries", "modality"
-"""Two kinds of gap: single entries, and samples that lack the modality."""
 THINNED = 0.2
 """Most that is hidden at a time of the samples set aside for the intervals."""
 

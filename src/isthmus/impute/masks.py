@@ -27,16 +27,22 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from isthmus.data.compress import opened, unpacked
 from isthmus.data.table import aligned
 from isthmus.data.write import atomic
 from isthmus.errors import DataError, RecipeError, closest
 
-__all__ = ["GAPS", "PATTERNS", "Pattern", "mask", "read_mask", "write_mask"]
+__all__ = ["ENTRIES", "GAPS", "PATTERNS", "ROWS", "STANDARD", "Pattern", "fitting", "mask", "read_mask", "write_mask"]
 
-Pattern = Literal["random", "sample", "feature", "mar", "mnar_low", "modality"]
-PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
-GAPS = "gaps"
+Pattern = Literal["gaps", "modality", "random", "sample", "feature", "mar", "mnar_low"]
+GAPS: Pattern = "gaps"
 """The pattern of what is really missing; it needs a table that lacks something."""
+ENTRIES, ROWS = "entries", "modality"
+"""Two kinds of gap: single entries, and samples that lack the modality; the latter is the name of its pattern, too."""
+PATTERNS: tuple[Pattern, ...] = tuple(p for p in get_args(Pattern) if p != GAPS)
+"""Those that any table allows."""
+STANDARD: tuple[Pattern, ...] = ("gaps", "modality", "random", "sample", "feature")
+"""Those of a recipe that names none."""
 HALF = 0.5
 STEEP = 2.0
 """Slope of the logistic of `mar` and `mnar_low`, per standard deviation."""
@@ -114,7 +120,7 @@ def draw(
             return _concentrated(seen.T, rate, rng).T
         case "gaps":
             return _as_missing(seen, rate, rng)
-        case "modality":
+        case "modality":  # ROWS; a name would be a capture
             rows = rng.permutation(len(x))[: round(rate * len(x))]
             return np.asarray(seen & np.isin(np.arange(len(x)), rows)[:, None])
         case "mar":
@@ -194,12 +200,14 @@ def _driver(mdata: md.MuData, target: str, driver: str | None, ids: pd.Index) ->
 def write_mask(hidden: pd.DataFrame, path: str | Path, **protocol: Any) -> None:
     """Save what was hidden, and how it was drawn: JSON of the ids, the features and the hidden columns of each sample.
 
+    `read_mask` reads it again, and `benchmark(hidden=...)` scores methods on it.
+
     Parameters
     ----------
     hidden
         As `mask` gives it.
     path
-        The file.
+        The file; compressed where its name ends in .gz.
     **protocol
         What else to keep: `target`, `pattern`, `rate`, `seed`.
     """
@@ -211,8 +219,8 @@ def write_mask(hidden: pd.DataFrame, path: str | Path, **protocol: Any) -> None:
         "features": [str(f) for f in hidden.columns],
         "hidden": rows,
     }
-    with atomic(Path(path)) as new:
-        new.write_text(json.dumps(tree) + "\n", encoding="utf-8")
+    with atomic(Path(path)) as new, opened(new, "wb") as stream:
+        stream.write((json.dumps(tree) + "\n").encode())
 
 
 def read_mask(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -224,14 +232,37 @@ def read_mask(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         The file is missing or is not a mask.
     """
     file = Path(path)
+    if not file.is_file():
+        raise DataError("there is no such file", where=str(path), wanted="a mask")
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-        values = np.zeros((len(tree["samples"]), len(tree["features"])), dtype=bool)
-        place = {s: i for i, s in enumerate(tree["samples"])}
+        tree = json.loads(unpacked(file))
+        samples, features = (pd.Index(tree[k], dtype=object) for k in ("samples", "features"))
+        values = np.zeros((len(samples), len(features)), dtype=bool)
         for sample, columns in tree["hidden"].items():
-            values[place[sample], columns] = True
-        return pd.DataFrame(values, tree["samples"], tree["features"]), dict(tree["protocol"])
-    except FileNotFoundError as error:
-        raise DataError("there is no such file", where=str(path), wanted="a mask") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            values[samples.get_loc(sample), columns] = True
+        protocol = dict(tree["protocol"])
+        if not (samples.is_unique and features.is_unique):
+            raise ValueError
+        if "pattern" in protocol or "rate" in protocol:
+            check_pattern(protocol["pattern"], float(protocol["rate"]))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecipeError) as error:
         raise DataError("is not a mask", where=str(path), wanted="what write_mask wrote") from error
+    return pd.DataFrame(values, samples, features), protocol
+
+
+def fitting(hidden: pd.DataFrame, ids: pd.Index, features: pd.Index, *, where: str = "hidden") -> np.ndarray:
+    """A mask in the order of these samples and features, n x f.
+
+    Raises
+    ------
+    DataError
+        It is of other samples or features.
+    """
+    both = [(hidden.index.astype(str), ids.astype(str)), (hidden.columns.astype(str), features.astype(str))]
+    if any(set(a) != set(b) for a, b in both):
+        (s, n, k), (f, m, j) = ((int(b.isin(a).sum()), len(b), len(a)) for a, b in both)
+        met = f"of its {k:,} samples and {j:,} features {s:,} and {f:,} are there"
+        wanted = f"just the {n:,} samples and {m:,} features that are there"
+        raise DataError("is the mask of another cohort", where=where, met=met, wanted=wanted)
+    named = hidden.set_axis(both[0][0]).set_axis(both[1][0], axis=1)
+    return np.asarray(named.loc[both[0][1], both[1][1]], dtype=bool)

@@ -20,14 +20,83 @@ from isthmus.data.images import is_image
 from isthmus.data.split import Split, labels
 from isthmus.data.table import Table, aligned
 from isthmus.errors import DataError, RecipeError, closest
-from isthmus.impute.masks import mask
+from isthmus.impute.masks import ROWS, check_pattern, fitting, mask, read_mask
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.preparation import Preparation
 
-__all__ = ["Task", "tasks"]
+__all__ = ["Plan", "Task", "tasks"]
 
 UNBOUNDED: tuple[dict[str, Any], ...] = ({"standardise": {"limit": None}},)
 """What a target gets for which no steps are named: standardised, nothing clipped."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a benchmark hides and divides.
+
+    Attributes
+    ----------
+    pattern
+        `modality` (whole rows, from the other modalities) or how entries are hidden; see `impute.mask`.
+    rate
+        Share of entries to hide; `modality` does not need it.
+    folds
+        Number of folds, as `ist.folds(mdata, folds, seed=seed)`, a file of folds, or a `Split`.
+    group
+        Column whose samples stay together.
+    seed
+        Of folds, masks and methods' draws.
+    classes
+        Column of classes, for `class_mean`.
+    prepare
+        Modality to steps, fitted on visible training entries; `[standardise]` by default.
+    hidden
+        What is hidden, instead of a draw: a file of `impute.write_mask`, whose pattern and rate are taken over, or a
+        frame as `impute.mask` gives it.
+
+    Raises
+    ------
+    RecipeError
+        No such pattern, or a rate that is no share.
+    DataError
+        The file of the mask is missing or none.
+    """
+
+    pattern: str = ROWS
+    rate: float = 0.2
+    folds: int | str | Path | Split = 5
+    group: str | None = None
+    seed: int = 0
+    classes: str | None = None
+    prepare: Mapping[str, Sequence[Any]] | None = None
+    hidden: pd.DataFrame | str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.hidden, str | Path):
+            for name in ("pattern", "rate"):
+                if name in (protocol := read_mask(self.hidden)[1]):
+                    object.__setattr__(self, name, protocol[name])
+        check_pattern(self.pattern, self.rate)
+
+    def split(self) -> Split:
+        """The folds."""
+        if isinstance(self.folds, Split):
+            return self.folds
+        if isinstance(self.folds, int):
+            return Split(folds=self.folds, group=self.group, seed=self.seed)
+        return Split(file=str(self.folds))
+
+    def mask(self, mdata: md.MuData, target: str) -> np.ndarray | None:
+        """What is hidden of a modality, samples x features in its own order; None: the rows of all test samples."""
+        if self.hidden is None and self.pattern == ROWS:
+            return None
+        features = mdata.mod[target].var_names
+        if self.hidden is None:
+            drawn = mask(mdata, target, pattern=self.pattern, rate=self.rate, seed=self.seed)
+            return fitting(drawn, mdata.obs_names, features)
+        if isinstance(self.hidden, pd.DataFrame):
+            return fitting(self.hidden, mdata.obs_names, features)
+        return fitting(read_mask(self.hidden)[0], mdata.obs_names, features, where=str(self.hidden))
 
 
 @dataclass(frozen=True)
@@ -75,49 +144,31 @@ class Task:
         sums = hashlib.sha256()
         for values in (self.train, self.test, *(self.source or ())):
             sums.update(np.ascontiguousarray(values).tobytes())
+        for values in self.classes or ():
+            sums.update("\0".join(map(str, values)).encode())
         return sums.hexdigest()[:16]
 
 
-def tasks(
-    mdata: md.MuData,
-    target: str,
-    *,
-    pattern: str = "modality",
-    rate: float = 0.2,
-    folds: int | str | Path | Split = 5,
-    group: str | None = None,
-    seed: int = 0,
-    classes: str | None = None,
-    prepare: Mapping[str, Sequence[Any]] | None = None,
-) -> Iterator[Task]:
-    """The folds of a benchmark, as every method sees them; parameters as in `benchmark`."""
-    check_names(mdata, target, classes)
+def tasks(mdata: md.MuData, target: str, plan: Plan | None = None, **keys: Any) -> Iterator[Task]:
+    """The folds of a benchmark, as every method sees them; of a `Plan`, or of its fields by keyword."""
+    plan = plan or Plan(**keys)
+    check_names(mdata, target, plan.classes)
     mdata = take_samples(mdata, pd.Index(sorted(mdata.mod[target].obs_names)))
     table = dense(aligned(mdata.mod[target], mdata.obs_names))
     others = [m for m in mdata.mod if m != target]
-    if pattern == "modality" and not others:
+    if plan.pattern == ROWS and not others:
         raise DataError(
             "has no other modality to fill it from", where=target, wanted="two modalities, or another pattern"
         )
-    hidden = None
-    if pattern != "modality":
-        hidden = mask(mdata, target, pattern=pattern, rate=rate, seed=seed).loc[mdata.obs_names].to_numpy()
-    keys = _split(folds, group, seed)
-    named = None if classes is None else mdata.obs[classes].astype(str).to_numpy()
-    for parts in labels(mdata.obs, keys):
+    hidden = plan.mask(mdata, target)
+    named = None if plan.classes is None else mdata.obs[plan.classes].astype(str).to_numpy()
+    for parts in labels(mdata.obs, plan.split()):
         where = [mdata.obs_names.get_indexer(sorted(parts.index[parts == p])) for p in ("train", "test")]
-        source = _sources(mdata, others, where, prepare) if others else None
-        if pattern == "modality" and source is not None:
+        source = _sources(mdata, others, where, plan.prepare) if others else None
+        if plan.pattern == ROWS and source is not None:
             where[1], source = _with_source(where[1], source)
-        yield _task(
-            table, where, hidden, (prepare or {}).get(target), source=source, classes=named, ids=mdata.obs_names
-        )
-
-
-def _split(folds: int | str | Path | Split, group: str | None, seed: int) -> Split:
-    if isinstance(folds, Split):
-        return folds
-    return Split(folds=folds, group=group, seed=seed) if isinstance(folds, int) else Split(file=str(folds))
+        steps = (plan.prepare or {}).get(target)
+        yield _task(table, where, hidden, steps, source=source, classes=named, ids=mdata.obs_names)
 
 
 def _with_source(

@@ -13,7 +13,7 @@ from isthmus.config import Config, validate
 from isthmus.data.split import Split
 from isthmus.errors import RecipeError, closest
 from isthmus.impute.imputer import make
-from isthmus.impute.masks import GAPS, PATTERNS
+from isthmus.impute.masks import GAPS, PATTERNS, Pattern
 from isthmus.recipe import Recipe, parse_recipe, versions
 from isthmus.yaml_text import dump_yaml, load_yaml, override
 
@@ -22,7 +22,6 @@ __all__ = ["Downstream", "ImputeRecipe", "Imputing", "load_impute_recipe", "pars
 SECTIONS = ("data", "prepare", "training", "impute")
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Learner = Literal["logistic", "forest", "svm"]
-Pattern = Literal["gaps", "modality", "random", "sample", "feature", "mar", "mnar_low"]
 FOLDS = 5
 
 

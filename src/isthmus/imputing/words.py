@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from isthmus.impute.choice import BASELINES, counted, of_kind
 from isthmus.impute.downstream import ORIGINAL, SOURCE, summary
 from isthmus.impute.filling import ENTRIES, ROWS
 from isthmus.imputing.recipe import Imputing
 from isthmus.imputing.study import Study
 
 __all__ = ["verdict"]
-
-BASELINES = ("mean", "median", "class_mean")
 
 
 def verdict(studies: Sequence[Study], lacks: pd.DataFrame, keys: Imputing) -> list[str]:
@@ -43,8 +42,8 @@ def _choice(s: Study, kind: str) -> str:
     choice = s.choices[kind]
     rows = choice.table.set_index("method")
     what = f"samples without {s.target}" if kind == ROWS else f"missing entries of {s.target}"
-    scores = _of(s.scores, kind)
-    r2 = scores[scores["method"] == choice.method]["r2_overall"]
+    scores = counted(of_kind(s.scores, kind))
+    r2 = scores[scores["method"] == choice.method]["r2"]
     text = f"For {what} {choice.method} is taken: R² {r2.mean():.3f} (sd {r2.std(ddof=0):.3f}) over what was hidden"
     if choice.method == choice.best:
         second = next((m for m in rows.index if m != choice.best), None)
@@ -60,14 +59,8 @@ def _mse(rows: pd.DataFrame, method: str) -> str:
     return f"{float(rows.at[method, 'mse']):.3g}"  # type: ignore[arg-type]
 
 
-def _of(scores: pd.DataFrame, kind: str) -> pd.DataFrame:
-    rows = scores[(scores["pattern"] == ROWS) == (kind == ROWS)]
-    gaps = rows[(rows["pattern"] == "gaps") & rows["mse"].notna()]
-    return gaps if len(gaps) else rows
-
-
 def _covered(s: Study, kind: str, level: float) -> str:
-    rows = s.scores[(s.scores["pattern"] == ROWS) == (kind == ROWS)]
+    rows = of_kind(s.scores, kind)
     rows = rows[rows["method"] == s.choices[kind].method]
     if "coverage" not in rows or rows["coverage"].isna().all():
         return ""
