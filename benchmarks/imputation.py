@@ -32,7 +32,7 @@ FOLDS = Path(os.environ.get("ISTHMUS_BASELINES", ROOT / "../shared/baselines")) 
 SHOWN = [
     "mse",
     "r2",
-    "r2_overall",
+    "r2_feature",
     "pearson_sample",
     "balanced_accuracy",
     "ordinal_error",
@@ -169,7 +169,7 @@ def size(arguments):
             started = time.process_time()
             got = score(task, make(EXTRA.get(name, name))[1], hiding(pattern, 0.1), level=None).scores
             took = time.process_time() - started
-            said = f"r2 {got['r2_overall']:.3f}, {took:.1f} s of the processor, peak {peak():.2f} GiB"
+            said = f"r2 {got['r2']:.3f}, {took:.1f} s of the processor, peak {peak():.2f} GiB"
             print(f"{pattern} {name}: {said}", flush=True)
     print(f"all methods, both tasks, one fold each: {time.process_time() - total:.0f} s of the processor")
 
