@@ -10,7 +10,8 @@ import shutil
 import typer
 
 EXTRAS = {
-    "captum": "explain", "umap-learn": "viz", "zarr": "zarr", "tensorboard": "tensorboard", "zstandard": "full",
+    "captum": "explain", "torch-geometric": "graph", "umap-learn": "viz", "zarr": "zarr", "tensorboard": "tensorboard",
+    "zstandard": "full",
 }  # fmt: skip
 
 
