@@ -136,20 +136,37 @@ def test_the_order_of_samples_does_not_matter_and_ids_join():
     assert a["y"][0] == "m0"
 
 
+def count_in_numpy(tile, bins):
+    """The oracle of the counting kernel."""
+    b = np.minimum((np.abs(tile) * np.float32(bins)).astype(np.int64), bins - 1)
+    return np.bincount(b.ravel(), minlength=bins)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(5, 30), st.integers(1, 400), st.integers(1, 300), st.floats(0.2, 0.95))
-def test_kernels_and_their_twins(n, p, q, bound):
+def test_kernels_do_what_numpy_does(n, p, q, bound):
     rng = np.random.default_rng(n + p + q)
-    a, b = (v / np.linalg.norm(v, axis=0) for v in (rng.normal(size=(n, p)), rng.normal(size=(n, q))))
-    tile = np.ascontiguousarray(a.T, np.float32) @ np.ascontiguousarray(b.T, np.float32).T
-    counts = np.zeros(pairs.BINS, dtype=np.int64)
-    pairs.count_in_numpy(tile, counts)
+    a, b = (rng.normal(size=(k, n)) for k in (p, q))
+    a, b = ((v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32) for v in (a, b))
+    tile = a @ b.T
+    counts = count_in_numpy(tile, pairs.BINS)
     ours = pairs.count(a, b, threads=2)
-    assert ours.sum() == p * q
-    assert np.abs(np.cumsum(ours - counts)).max() <= 2
-    rows, columns = pairs.listed(a, b, bound, threads=2)
-    wanted = set(zip(*(v.tolist() for v in pairs.list_in_numpy(tile, bound)), strict=True))
-    assert len(set(zip(rows.tolist(), columns.tolist(), strict=True)) ^ wanted) <= 1
+    assert ours.counts.sum() == p * q
+    assert np.abs(np.cumsum(ours.counts - counts)).max() <= 2
+    assert ours.peaks.max() == pytest.approx(np.abs(tile).max(), abs=1e-6)
+    wanted = set(zip(*(v.tolist() for v in np.nonzero(np.abs(tile) >= bound)), strict=True))
+    for peaks in (None, ours.peaks):
+        rows, columns = pairs.listed(a, b, bound, peaks=peaks, threads=2)
+        assert len(set(zip(rows.tolist(), columns.tolist(), strict=True)) ^ wanted) <= 1
+
+
+def test_tiles_that_hold_no_pair_are_left_out_and_no_other(monkeypatch):
+    monkeypatch.setattr(pairs, "TILE", (7, 5))
+    x, y = tables(p=60, q=40, links=[(i, 2 * i, 0.97) for i in range(9)])
+    few = spearman(x, y)
+    monkeypatch.undo()
+    pd.testing.assert_frame_equal(few.table, spearman(x, y).table)
+    assert few.n_hits >= 5
 
 
 def test_false_discoveries_stay_within_the_level():

@@ -2,5 +2,6 @@
 
 from isthmus.associate.hits import Hits
 from isthmus.associate.spearman import bicor, correlate, pearson, spearman
+from isthmus.associate.targets import targets
 
-__all__ = ["Hits", "bicor", "correlate", "pearson", "spearman"]
+__all__ = ["Hits", "bicor", "correlate", "pearson", "spearman", "targets"]

@@ -53,5 +53,7 @@ def groups(a: np.ndarray, b: np.ndarray) -> Iterator[Group]:
 def _patterns(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """The samples that are observed, and the columns of which this holds."""
     seen = ~np.isnan(values)
+    if seen.all():
+        return [(np.ones(len(values), dtype=bool), np.arange(values.shape[1]))]
     found, inverse = np.unique(seen, axis=1, return_inverse=True)
     return [(found[:, k], np.flatnonzero(inverse.ravel() == k)) for k in range(found.shape[1])]

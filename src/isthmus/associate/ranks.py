@@ -1,7 +1,12 @@
-"""Columns made ready for correlation: ranks, residuals of a design, unit norm."""
+"""Columns made ready for correlation: ranks, residuals of a design, unit norm.
+
+`standard` makes float64 columns of a few features. A `Side` holds all features of one modality as float32 rows, made
+some thousand at a time, and gives any of them in float64 again, from which whatever is listed is computed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,11 +16,13 @@ from scipy.stats import rankdata
 
 from isthmus.errors import DataError
 
-__all__ = ["Kind", "Standard", "design_matrix", "orthonormal", "standard"]
+__all__ = ["Kind", "Side", "Standard", "design_matrix", "orthonormal", "side", "standard"]
 
 Kind = Literal["spearman", "pearson", "bicor"]
 FLAT = 1e-10
 """A column whose sum of squares is below this share of what it was before a design was taken out is flat."""
+CHUNK = 4096
+"""Features that are made ready together."""
 REACH = 9.0
 """Median absolute deviations beyond which the biweight midcorrelation gives no weight."""
 
@@ -37,6 +44,60 @@ class Standard:
     z: np.ndarray
     flat: np.ndarray
     tied: bool
+
+
+@dataclass(frozen=True)
+class Side:
+    """Features of one modality over the samples that all of them show.
+
+    Attributes
+    ----------
+    values
+        The whole table, samples x features, as it was given.
+    rows
+        The n samples.
+    live
+        The f features that vary, by position in the table.
+    z
+        f x n, float32: each feature with mean 0 and norm 1.
+    n_flat
+        Features that do not vary.
+    tied
+        Whether any feature has ties (ranks only).
+    kind, design
+        What `z` was made by; `design` is n x g with its constant, or None.
+    """
+
+    values: np.ndarray
+    rows: np.ndarray
+    live: np.ndarray
+    z: np.ndarray
+    n_flat: int
+    tied: bool
+    kind: Kind
+    design: np.ndarray | None
+
+    def exact(self, features: np.ndarray, *, marginal: bool = False) -> np.ndarray:
+        """Some rows of `z` in float64, len(features) x n; `marginal` leaves the design in."""
+        out = np.empty((len(features), len(self.rows)))
+        for part in _chunks(len(features)):
+            values = self.values[np.ix_(self.rows, self.live[features[part]])].astype(np.float64)
+            out[part] = standard(values, self.kind, None if marginal else self.design).z.T
+        return out
+
+
+def side(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, kind: Kind, *, design: np.ndarray | None) -> Side:
+    """The features `columns` of a table (samples x features) over the samples `rows`; `design` has len(rows) rows."""
+    z, kept, tied = np.empty((len(columns), len(rows)), dtype=np.float32), np.ones(len(columns), dtype=bool), False
+    for part in _chunks(len(columns)):
+        made = standard(values[np.ix_(rows, columns[part])].astype(np.float64), kind, design)
+        z[part], kept[part], tied = made.z.T, ~made.flat, tied or made.tied
+    live = columns if kept.all() else columns[kept]
+    return Side(values, rows, live, z if kept.all() else z[kept], int((~kept).sum()), tied, kind, design)
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    return (slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
 
 
 def standard(values: np.ndarray, kind: Kind, design: np.ndarray | None = None) -> Standard:
