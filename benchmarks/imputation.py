@@ -89,7 +89,7 @@ def shown(rows, keys):
     columns = [c for c in [*SHOWN, "cpu"] if c in rows]
     grouped = rows.groupby([*keys, "method"], sort=False)
     table = grouped[columns].mean()
-    table.insert(2, "sd_r2", grouped["r2"].std(ddof=0))
+    table.insert(3, "sd_r2_feature", grouped["r2_feature"].std(ddof=0))
     print(table.round(4).sort_values([*keys, "mse"]).to_string(), flush=True)
 
 

@@ -120,6 +120,10 @@ def test_half_widths_are_the_conformal_rank():
     np.testing.assert_array_equal(half_widths(errors, 0.9), [90.0, 180.0])
     few = np.full((3, 1), 1.0)
     assert np.isnan(half_widths(few, 0.9)).all()
+    assert np.isnan(half_widths(np.zeros((0, 2)), 0.9)).all()
+    errors[5:, 1] = np.nan  # a feature with five errors takes the rank of all 104 together: ceil(105 * .9) = 95
+    together = np.sort(np.abs(errors[~np.isnan(errors)]))
+    np.testing.assert_array_equal(half_widths(errors, 0.9), [90.0, together[94]])
 
 
 def test_rubin_against_the_textbook():

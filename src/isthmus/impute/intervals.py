@@ -1,11 +1,9 @@
-r"""How far off an imputed value is: split-conformal intervals per feature, and Rubin's rules for several draws.
+"""How far off an imputed value is: split-conformal intervals per feature, and Rubin's rules for several draws.
 
 A part of the training samples is set aside, the method is fitted on the rest, and what is hidden of the part set aside,
-in the pattern of the gaps, gives absolute residuals. The half-width of a feature is the
-:math:`\lceil (n + 1)(1 - \alpha) \rceil`-th smallest of its n (Lei et al., Distribution-free predictive inference for
-regression, JASA 2018, arXiv:1604.04173); a feature with fewer than that asks for takes the rank of all together. The
-interval stands around the prediction of the method fitted on all training samples, which is the better of the two, so
-that it errs on the wide side.
+in the pattern of the gaps, gives the errors of which `half_widths` takes the conformal rank (see `isthmus.conformal`).
+The interval stands around the prediction of the method fitted on all training samples, which is the better of the two,
+so that it errs on the wide side.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.base import clone
 
+from isthmus.conformal import half_widths
 from isthmus.errors import DataError
 from isthmus.impute.imputer import Imputer
 
@@ -75,20 +74,6 @@ def residuals(
         if (~np.isnan(np.vstack(found))).sum(axis=0).min() >= ENOUGH or hidden.all():
             break
     return np.vstack(found)
-
-
-def half_widths(errors: np.ndarray, level: float = 0.9) -> np.ndarray:
-    """Half-widths per feature (f) of residuals n x f; NaN where there are too few of them altogether."""
-    size = np.abs(errors)
-    pooled = _rank(size.ravel(), level)
-    each = np.array([_rank(column, level) for column in size.T])
-    return np.where(np.isnan(each), pooled, each)
-
-
-def _rank(values: np.ndarray, level: float) -> float:
-    values = np.sort(values[~np.isnan(values)])
-    k = math.ceil((len(values) + 1) * level)
-    return float(values[k - 1]) if 0 < k <= len(values) else math.nan
 
 
 def coverage(truth: np.ndarray, guess: np.ndarray, widths: np.ndarray, hidden: np.ndarray) -> tuple[float, float]:

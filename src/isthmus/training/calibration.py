@@ -1,20 +1,19 @@
 """How far off a prediction is where the value was hidden: half-widths of split-conformal intervals, per feature.
 
 On held-out samples, observed entries (a fifth at a time, so that each is hidden once) or whole modalities are hidden,
-predicted, and compared. The half-width of a feature is the ceil((n + 1) level)-th smallest absolute residual of its n
-(Lei et al. 2018, JASA 113:1094, arXiv:1604.04173). A feature with fewer residuals than that rank asks for takes the
-rank of all features of its modality together. Counts are compared as log(1 + count).
+predicted, and compared; of the residuals stands the conformal rank (see `isthmus.conformal`). Counts are compared as
+log(1 + count).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isthmus import conformal
 from isthmus.architecture import Architecture
 from isthmus.data.batches import Samples
 from isthmus.types import COUNTS, Batch, Spec
@@ -62,15 +61,4 @@ def _residuals(model: Architecture, truth: Batch, seen: Batch) -> dict[str, Tens
 
 def _ranks(residuals: Float[Tensor, "n f"]) -> Float[Tensor, " f"]:
     """The conformal rank of every column; NaN where a whole modality has too few residuals."""
-    pooled = _rank(residuals.flatten())
-    if not residuals.numel():
-        return pooled.repeat(residuals.shape[1])
-    return torch.stack([_rank(column, pooled) for column in residuals.T])
-
-
-def _rank(values: Float[Tensor, " n"], otherwise: Tensor | None = None) -> Tensor:
-    known = values[~values.isnan()]
-    k = math.ceil((len(known) + 1) * LEVEL)
-    if k <= len(known):
-        return known.kthvalue(k).values
-    return torch.tensor(torch.nan) if otherwise is None else otherwise
+    return torch.from_numpy(conformal.half_widths(residuals.numpy(), LEVEL))
