@@ -468,7 +468,7 @@ def test_choices_that_are_lists_and_options_of_steps_arrive():
         ({"space": {"model.latnt": [1, 2]}}, "did you mean 'model.latent'"),
         ({"space": {"training.lr": [0.1, 0.01]}}, "empty range"),
         ({"space": {"training.lr": [0, 1, "log"]}}, "no logarithm"),
-        ({"space": {"model.latent": [0, 4]}}, r"tune\.space\.model\.latent.*greater than or equal to 1"),
+        ({"space": {"model.latent": [0, 4]}}, r"tune\.space\.model\.latent.*at least 1"),
         ({"space": {"model.latent": [1.5, 4]}}, "whole numbers"),
         ({"space": {"model.norm": ["layer", "bach", "none"]}}, r"tune\.space\.model\.norm.*'bach'"),
         ({"space": {"model.name": ["vae", "autoencoder"]}}, "isthmus compare"),

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator
 
 from isthmus.config import Config
-from isthmus.errors import RecipeError, shortened
+from isthmus.errors import RecipeError, closest, shortened
 
 __all__ = ["Baseline", "Comparison", "Control"]
 
 Baseline = Literal["pca", "balanced_pca", "sparse_pca", "nmf", "umap", "mofa", "random_features", "raw"]
 Control = Literal["labels", "pairing", "noise"]
+VARIED = ("model", "training", "prepare", "likelihood")
 
 
 class Comparison(Config):
@@ -47,8 +48,9 @@ class Comparison(Config):
                 raise RecipeError("names no value", where=where, wanted="a list")
             if len({repr(v) for v in values}) < len(values):
                 raise RecipeError("names a value twice", where=where, met=list(values))
-            if key.split(".")[0] not in ("model", "training", "prepare", "likelihood"):
-                hint = "compare.seeds, compare.folds and compare.modalities are keys of their own"
+            if key.split(".")[0] not in VARIED:
+                hint = closest(key.split(".")[0], VARIED, most=0)
+                hint = hint or "compare.seeds, compare.folds and compare.modalities are keys of their own"
                 raise RecipeError(
                     "cannot be varied", where=where, wanted="a key of model, training, prepare or likelihood", hint=hint
                 )

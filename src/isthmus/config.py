@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticKnownError
 
 from isthmus.errors import RecipeError, closest
 
@@ -32,8 +33,25 @@ Annealing = Literal[
 ]
 
 C = TypeVar("C", bound="Config")
-UNION = re.compile(r"(str|int|float|bool|none|nullable|constrained-\w+|(dict|list|tuple|function-\w+)\[.*)$", re.DOTALL)
+UNION = re.compile(
+    r"(str|int|float|bool|none|nullable|constrained-\w+|(dict|list|tuple|literal|function-\w+)\[.*)$", re.DOTALL
+)
 """What pydantic puts into the path of a complaint for a member of a union."""
+
+
+MAPPING = "keys and values"
+WANTED = {
+    "greater_than_equal": "at least {ge}", "greater_than": "above {gt}", "less_than_equal": "at most {le}",
+    "less_than": "below {lt}", "literal_error": "{expected}", "finite_number": "a finite number",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"), **dict.fromkeys(("dict_type", "mapping_type"), MAPPING),
+    "string_type": "text", "string_too_short": "at least {min_length} characters",
+    "string_too_long": "at most {max_length} characters", "too_short": "at least {min_length} entries",
+    "too_long": "at most {max_length} entries",
+}  # fmt: skip
+"""What would be right, by the name of pydantic's complaint."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,8 @@ class Config(BaseModel):
 
     paths: ClassVar[tuple[str, ...]] = ()
     """Names of the keys that hold files (one, several, or a mapping instead): a recipe makes them absolute."""
+    wanted: ClassVar[str] = MAPPING
+    """What may stand where such settings are asked for."""
 
     # a settings class within another is then built by pydantic, which collects its complaints, not by this method
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
@@ -77,7 +97,7 @@ class Config(BaseModel):
         """`true` is no number, though Python counts it as 1."""
         kinds = members(cls.model_fields[info.field_name].annotation)
         if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
-            raise ValueError("input should be a number, not true or false")
+            raise PydanticKnownError("float_type" if float in kinds else "int_type")
         return value
 
     def loaded(self: C, features: Mapping[str, Sequence[str]]) -> C:
@@ -155,31 +175,56 @@ def validate(schema: type[C], keys: Mapping[str, Any], *, where: str) -> C:
 
 
 def complaint(error: ValidationError, schema: type[BaseModel], *, where: str) -> RecipeError:
-    """The first of pydantic's complaints as one of ours, with its path and the nearest known key."""
-    found = error.errors(include_url=False)
-    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-    paths = [_path(e["loc"], last=e["type"] in ("extra_forbidden", "missing")) for e in (first, *found)]
-    place, *rest = dict.fromkeys(".".join([where, *p] if where else p) or "recipe" for p in paths)
+    """The first of pydantic's complaints as one of ours, with its path and the nearest known key.
+
+    Where a key takes values of several kinds, pydantic complains once for each: of these the one that got furthest
+    into the value is told, and what the others of the same place would take stands beside it.
+    """
+    classes = {c.__name__ for c in _classes(schema)}
+    found = [(e, _path(e, classes)) for e in error.errors(include_url=False)]
+    deepest = max((f for f in found if f[1][: len(found[0][1])] == found[0][1]), key=lambda f: len(f[1]))
+    first, path = next((f for f in found if f[0]["type"] == "extra_forbidden"), deepest)
+    place, *rest = dict.fromkeys(_place(where, p) for p in (path, *(p for _, p in found if p != path[: len(p)])))
     more = f"also wrong: {', '.join(rest[:4])}" + (f" and {len(rest) - 4} more" if rest[4:] else "") if rest else ""
-    path = paths[0]
     if first["type"] == "extra_forbidden":
-        known = sorted(_schema_at(schema, path[:-1]).model_fields)
-        hint = closest(path[-1], known)
+        hint = closest(path[-1], sorted(_schema_at(schema, path[:-1]).model_fields))
         return RecipeError("unknown key", where=place, hint=f"{hint}\n{more}")
     if isinstance(raised := first.get("ctx", {}).get("error"), RecipeError):
         return raised
     if first["type"] == "missing":
         return RecipeError("is missing", where=place, wanted="a value", hint=more)
-    return RecipeError(_lower(first["msg"]), where=place, met=first["input"], hint=more)
+    taken = [_taken(e, _schema_at(schema, p)) for e, p in found if p == path]
+    if not (wanted := " or ".join(dict.fromkeys(w for w in taken if w))):
+        return RecipeError(_lower(first["msg"]), where=place, met=first["input"], hint=more)
+    what = "is empty" if first["input"] is None else "wrong value"
+    return RecipeError(what, where=place, met=first["input"], wanted=wanted, hint=more)
 
 
-def _path(loc: tuple[int | str, ...], *, last: bool) -> list[str]:
-    """The keys that lead to a value, without the names that pydantic gives the members of a union.
+def _place(where: str, path: list[str]) -> str:
+    return ".".join([where, *path] if where else path) or "recipe"
 
-    With `last` the end is a key for certain, whatever it is called.
-    """
-    kept = [str(p) for p in loc if not (isinstance(p, str) and UNION.match(p))]
-    return [*kept, str(loc[-1])] if last and loc and (not kept or kept[-1] != str(loc[-1])) else kept
+
+def _path(complained: ErrorDetails, classes: set[str]) -> list[str]:
+    """The keys that lead to a value, without the names that pydantic gives the members of a union."""
+    loc, kept = complained["loc"], complained["type"] in ("extra_forbidden", "missing")  # the end is a key for certain
+    ends = len(loc) - 1 if kept else len(loc)
+    named = [isinstance(p, str) and (p in classes or UNION.match(p) is not None) for p in loc[:ends]]
+    return [str(p) for p, union in zip(loc, [*named, False], strict=False) if not union]
+
+
+def _classes(schema: type[BaseModel]) -> set[type[BaseModel]]:
+    """The settings classes within a settings class."""
+    inner = (m for field in schema.model_fields.values() for m in members(field.annotation))
+    below = {m for m in inner if isinstance(m, type) and issubclass(m, BaseModel) and m is not schema}
+    return below.union(*(_classes(m) for m in below))
+
+
+def _taken(complained: ErrorDetails, schema: type[BaseModel]) -> str:
+    """What would be right, by the kind of a complaint; nothing where its own message says it."""
+    kind = complained["type"]
+    if kind in ("model_type", "model_attributes_type"):
+        return getattr(schema, "wanted", MAPPING)
+    return WANTED.get(kind, "").format(**complained.get("ctx", {}))
 
 
 def _schema_at(schema: type[BaseModel], path: list[str]) -> type[BaseModel]:

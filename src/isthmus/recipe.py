@@ -26,6 +26,8 @@ from isthmus.yaml_text import dump_yaml, load_yaml, override
 
 FIXED = ("data", "prepare", "likelihood", "model", "training", "evaluate")
 """The sections that every resolved recipe has."""
+DOTTED = ("compare.grid", "tune.space")
+"""Mappings whose keys are keys of the recipe, such as `model.latent`."""
 
 
 class Data(Config):
@@ -119,7 +121,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError("there is no such file", where=str(file.absolute()), wanted="a recipe file")
     tree = load_yaml(file.read_bytes(), str(path))
     for item in overrides:
-        tree = override(tree, item)
+        tree = override(tree, item, flat=DOTTED)
     return parse_recipe(tree, root=file.absolute().parent)
 
 

@@ -55,6 +55,9 @@ class Tuning(Config):
     @classmethod
     def _ranges(cls, space: dict[str, Any] | None) -> dict[str, Any] | None:
         for key, value in (space or {}).items():
+            if key in ("model", "training", "prepare"):
+                where, hint = f"tune.space.{key}", "write keys whole, with dots, such as model.latent: [2, 64]"
+                raise RecipeError("is a section, not a key to vary", where=where, hint=hint)
             parse_range(value, where=f"tune.space.{key}")
         if space is not None and not space:
             raise RecipeError("names nothing to vary", where="tune.space", wanted="such as model.latent: [2, 64, log]")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -75,8 +75,17 @@ def dump_yaml(tree: Mapping[str, Any]) -> str:
     return text
 
 
-def override(tree: Mapping[str, Any], item: str) -> dict[str, Any]:
+def override(tree: Mapping[str, Any], item: str, *, flat: Collection[str] = ()) -> dict[str, Any]:
     """The tree with one `key.below=value` changed or added; the value is read as YAML. `tree` itself stays as it is.
+
+    Parameters
+    ----------
+    tree
+        What `load_yaml` gives.
+    item
+        The key, its parts joined by dots, and its value.
+    flat
+        Keys whose own keys have dots in them: `tune.space.model.latent=...` sets `model.latent` of `tune.space`.
 
     Raises
     ------
@@ -85,6 +94,9 @@ def override(tree: Mapping[str, Any], item: str) -> dict[str, Any]:
     """
     key, equals, value = item.partition("=")
     parts = [part.strip() for part in key.split(".")]
+    for above in (f.split(".") for f in flat):
+        if parts[: len(above)] == above and all(parts) and len(parts) > len(above):
+            parts = [*above, ".".join(parts[len(above) :])]
     if not equals or not all(parts):
         raise RecipeError("is not an override", met=item, wanted="key=value, as in model.latent=16")
     return _replaced(tree, parts, _parsed(_decoded(value, key.strip()), key.strip()), parts)

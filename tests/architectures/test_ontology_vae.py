@@ -228,7 +228,7 @@ def test_a_module_is_not_built_on_files_that_were_not_read():
     ("keys", "message"),
     [
         ({"pathways": {"a": "rna0"}}, r"model.pathways: term 'a' should hold a list of features, not 'rna0'"),
-        ({"pathways": 3}, r"model.pathways: input should be a valid string; met 3"),
+        ({"pathways": 3}, r"model.pathways: wrong value; met 3; wanted"),
         ({"levels": "up.tsv"}, r"levels, hierarchy and term_columns need pathways"),
         ({"pathways": "a", "levels": ["b"], "hierarchy": "c"}, r"levels and hierarchy exclude each other"),
     ],

@@ -150,7 +150,7 @@ TWO = "id,a,b\ns1,1,2\n"
         (TWO, {"id_column": "ida"}, "did you mean 'id'"),
         (TWO, {"drop": ["c"]}, "no such column"),
         (TWO, {"encoding": "utf8000"}, "no such encoding"),
-        (TWO, {"orientation": "rows"}, "orientation: input should be"),
+        (TWO, {"orientation": "rows"}, "orientation: wrong value; met 'rows'; wanted 'samples_in_rows'"),
         (TWO, {"seperator": ","}, "did you mean 'separator'"),
         ("<!DOCTYPE html><html>\n</html>\n", {}, "is a web page"),
         (b"PAR1xxxx\n", {}, "is no text but parquet"),

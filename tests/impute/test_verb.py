@@ -119,7 +119,7 @@ def test_the_saved_imputer_is_applied_to_new_samples(done, tmp_path, capsys):
         (changed(methods=["kn"]), "did you mean 'knn'"),
         (changed(methods=[]), "names no method"),
         (changed(patterns=["random", "random"]), "twice"),
-        (changed(rates=[1.5]), "less than 1"),
+        (changed(rates=[1.5]), "below 1"),
         (changed(draws=1), "at least 2"),
         (changed(targett="rna"), "did you mean 'target'"),
         (changed(methods=["mean"], target="rnaa"), "no such modality"),

@@ -17,6 +17,8 @@ __all__ = ["Cell", "cells", "comparison_of"]
 
 FIRST = ("model", "model.name")
 """Keys that say which architecture the others are for."""
+OF_MODALITIES = ("prepare", "likelihood")
+"""Sections that say something of each modality."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def cells(recipe: Recipe, names: Sequence[str]) -> list[Cell]:
     """
     compare = comparison_of(recipe)
     _check_keys(compare, _architectures(recipe, compare))
+    _check_modalities([f"compare.grid.{k}" for k in compare.grid], names)
+    _check_modalities([f"{s}.{m}" for s in OF_MODALITIES for m in getattr(recipe, s)], names)
     combinations = [_known(c, names) for c in compare.modalities or [tuple(names)]]
     settings = [*_settings(recipe, compare), *_tuned(recipe, compare)]
     controls = ["", *compare.controls]
@@ -97,7 +101,7 @@ def _known(combination: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 def _narrowed(tree: Mapping[str, Any], modalities: Sequence[str]) -> dict[str, Any]:
     """Without what is said of other modalities."""
-    some = {k: {m: v for m, v in tree[k].items() if m in modalities} for k in ("prepare", "likelihood")}
+    some = {k: {m: v for m, v in tree[k].items() if m in modalities} for k in OF_MODALITIES}
     return {**tree, **some}
 
 
@@ -120,6 +124,14 @@ def _check_keys(compare: Comparison, architectures: Iterable[str]) -> None:
     for name in compare.tuned:
         if name not in architectures:
             raise RecipeError("is not in the grid", where=f"compare.tuned.{name}", wanted=" or ".join(architectures))
+
+
+def _check_modalities(keys: Iterable[str], names: Sequence[str]) -> None:
+    """Refuse what is said of a modality that the cohort lacks: no setting would show it."""
+    for where in keys:
+        section, _, rest = where.removeprefix("compare.grid.").partition(".")
+        if section in OF_MODALITIES and rest and not any(rest == n or rest.startswith(f"{n}.") for n in names):
+            raise RecipeError("no such modality", where=where, hint=closest(rest, names))
 
 
 def _settings(recipe: Recipe, compare: Comparison) -> list[Cell]:
@@ -176,12 +188,20 @@ def _cell(tree: Mapping[str, Any], values: Mapping[str, Any]) -> Cell:
         resolved = parse_recipe(made)
     except RecipeError as error:
         if error.what != "is missing":
-            raise
+            raise _of_grid(error, values) from None
         whole = {**own, "latent": own.get("latent", 8)}
         return Cell(own["name"], keys, {**tree, "model": whole}, (), refused=str(error))
     dumped = resolved.model_dump(mode="json", include={"prepare", "likelihood", "training"})
     dumped["model"] = {"name": own["name"], **resolved.model.model_dump(mode="json")}
     return Cell(str(own["name"]), keys, dumped, ())
+
+
+def _of_grid(error: RecipeError, keys: Iterable[str]) -> RecipeError:
+    """The error, with its place in the grid where that is what is wrong."""
+    at = error.where or ""
+    if any(at == k or at.startswith(f"{k}.") for k in keys):
+        at = f"compare.grid.{at}"
+    return RecipeError(error.what, where=at or None, met=error.met, wanted=error.wanted, hint=error.hint)
 
 
 def _set(tree: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

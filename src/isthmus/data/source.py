@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,7 @@ VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\}|(?P<ba
 class Source(Config):
     """One file, and how to read it. A path alone stands for `{path: ...}`."""
 
+    wanted: ClassVar[str] = "a file, or {path: FILE}"
     path: str = Field(min_length=1)
     """File; `~`, `${NAME}` and `${NAME:-default}` are expanded. A relative path starts at the recipe's folder."""
     orientation: Orientation | None = None

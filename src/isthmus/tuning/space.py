@@ -146,7 +146,8 @@ def space_of(recipe: Recipe, keys: Tuning) -> Space:
                 changed(recipe, {knob.key: int(end) if knob.whole and not knob.range.choices else end})
             except RecipeError as error:
                 met = error.met if error.met is not None else end
-                raise RecipeError(error.what, where=f"tune.space.{knob.key}", met=met, hint=error.hint) from None
+                where, wanted = f"tune.space.{knob.key}", error.wanted
+                raise RecipeError(error.what, where=where, met=met, wanted=wanted, hint=error.hint) from None
     weighing = [
         k.removeprefix("model.") for k in asked if k.startswith("model.") and (d := known[k].declared) and d.weighs
     ]
@@ -209,8 +210,8 @@ def _knob(key: str, value: Any, known: Mapping[str, Place]) -> Knob:
     if key in SEEDS:
         raise RecipeError("is set by the search itself", where=where, hint="tune.repeats averages over seeds")
     if key not in known:
-        hint = closest(key, sorted(known, key=lambda k: known[k].declared is None))
-        raise RecipeError("no such key in this recipe", where=where, hint=hint)
+        order = sorted(known, key=lambda k: known[k].declared is None)
+        raise RecipeError("no such key in this recipe", where=where, hint=closest(key, order))
     place = known[key]
     found = parse_range(value, where=where) or place.declared
     if found is None:
