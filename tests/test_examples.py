@@ -58,7 +58,7 @@ def test_an_example_runs(path, request, tmp_path):
 def test_the_quick_imputation_fills_every_gap(tmp_path):
     path = next(p for p in EXAMPLES if p.stem == "impute_quick")
     few = ["impute.methods=[mean, ridge, low_rank]", "impute.patterns=[gaps, modality]", "data.split.folds=2"]
-    found = imputing.impute(load_impute_recipe(path, few), tmp_path / "run")
+    found = imputing.impute(load_impute_recipe(path, few), tmp_path / "run", workers=0)
     assert found.chosen["rna"]["entries"] == "low_rank"
     assert found.chosen["protein"]["modality"] != "mean"
     for name in ("rna", "protein"):

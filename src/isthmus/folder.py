@@ -22,7 +22,7 @@ from isthmus.training.checkpoint import NAME as CHECKPOINT
 from isthmus.training.engine import InterruptedTraining
 
 log = logging.getLogger("isthmus.run")
-RECIPE, LOG, FITS, JOURNAL = "recipe.yaml", "log.txt", "fits", "study.journal"
+RECIPE, LOG, FITS, JOURNAL, CELLS = "recipe.yaml", "log.txt", "fits", "study.journal", "cells"
 GIVEN = ".given.yaml"
 """The recipe before the data said which steps and likelihoods each modality gets: what `--resume` compares with."""
 WHOLE = (RECIPE, LOG, "metrics.json", "report.html")
@@ -195,7 +195,7 @@ def _begun(out: Path, recipe: str, *, resume: bool) -> Path:
 
 
 def _worth_keeping(folder: Path) -> bool:
-    return any(any(folder.rglob(name)) for name in (CHECKPOINT, "manifest.json", JOURNAL))
+    return any(any(folder.rglob(name)) for name in (CHECKPOINT, "manifest.json", JOURNAL, f"{CELLS}/*.json"))
 
 
 def _discard(path: Path) -> None:

@@ -1,7 +1,9 @@
 """`isthmus impute`: recipe, run folder, choice, filled cohort, saved imputer, report."""
 
 import json
+import os
 import re
+import signal
 
 import mudata as md
 import numpy as np
@@ -12,8 +14,10 @@ import yaml
 import isthmus as ist
 from isthmus import cli
 from isthmus.errors import DataError, RecipeError
+from isthmus.imputing import work
 from isthmus.imputing.recipe import load_impute_recipe, parse_impute_recipe
 from isthmus.imputing.run import impute
+from isthmus.training.engine import InterruptedTraining
 
 RECIPE = {
     "data": {
@@ -36,7 +40,7 @@ def changed(**keys):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    return impute(RECIPE, tmp_path_factory.mktemp("verb") / "run")
+    return impute(RECIPE, tmp_path_factory.mktemp("verb") / "run", workers=0)
 
 
 def test_the_winners_fill_every_gap(done):
@@ -76,13 +80,44 @@ def test_the_report_says_what_was_taken_first(done):
 
 def test_the_same_again_gives_the_same_numbers_and_is_refused_without_overwrite(done, tmp_path):
     small = changed(methods=["mean", "ridge"], draws=0, downstream=None, write=["h5mu"], target="protein")
-    first, second = (impute(small, tmp_path / "run", overwrite=o) for o in (False, True))
+    first, second = (impute(small, tmp_path / "run", workers=0, overwrite=o) for o in (False, True))
     pd.testing.assert_frame_equal(first.scores.drop(columns="seconds"), second.scores.drop(columns="seconds"))
     with pytest.raises(RecipeError, match="exists"):
-        impute(small, tmp_path / "run")
+        impute(small, tmp_path / "run", workers=0)
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
     resolved = load_impute_recipe(tmp_path / "run" / "recipe.yaml")
     assert resolved.text() == (tmp_path / "run" / "recipe.yaml").read_text()
+
+
+def test_an_interrupted_command_goes_on_and_two_processes_find_what_one_does(tmp_path, monkeypatch):
+    small = changed(methods=["mean", "ridge"], draws=0, target="protein")
+    whole = impute(small, tmp_path / "whole", workers=2)
+    count = {"calls": 0}
+    scored = work.scored_fold
+
+    def counted(*arguments):
+        count["calls"] += 1
+        if count["calls"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return scored(*arguments)
+
+    monkeypatch.setattr(work, "scored_fold", counted)
+    with pytest.raises(InterruptedTraining) as stopped:
+        impute(small, tmp_path / "run", workers=0)
+    assert stopped.value.exit_code == 130
+    assert "--resume" in str(stopped.value)
+    with pytest.raises(RecipeError, match="an interrupted run is kept"):
+        impute(small, tmp_path / "run", workers=0)
+    count["calls"] = 3
+    found = impute(small, tmp_path / "run", workers=0, resume=True)
+    assert count["calls"] == 3 + len(whole.scores) // 2 - 2
+    pd.testing.assert_frame_equal(found.scores.drop(columns="seconds"), whole.scores.drop(columns="seconds"))
+    assert found.verdict == whole.verdict
+    assert not (tmp_path / "run" / "fits").exists()
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(small, sort_keys=False), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["impute", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run"), "--resume"])
+    assert ended.value.code == 0
 
 
 def test_the_saved_imputer_is_applied_to_new_samples(done, tmp_path, capsys):
@@ -130,7 +165,7 @@ def test_the_saved_imputer_is_applied_to_new_samples(done, tmp_path, capsys):
 def test_what_is_wrong_is_one_line_and_leaves_no_folder(tree, message, tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     with pytest.raises(SystemExit) as ended:
-        cli.main(["impute", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")])
+        cli.main(["impute", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run"), "--workers", "1"])
     said = capsys.readouterr().err
     assert ended.value.code == 2, said
     assert said.startswith("error: ")
@@ -143,14 +178,14 @@ def test_a_cohort_that_lacks_nothing_needs_a_target(tmp_path):
     whole = {"simulate": {"n": 60, "modalities": {"rna": 12, "protein": 8}, "seed": 0}, "split": {"folds": 2}}
     tree = {"data": whole, "impute": {"methods": ["mean", "ridge"]}}
     with pytest.raises(DataError, match="lacks nothing"):
-        impute(tree, tmp_path / "run")
-    found = impute({**tree, "impute": {**tree["impute"], "target": "protein"}}, tmp_path / "run")
+        impute(tree, tmp_path / "run", workers=0)
+    found = impute({**tree, "impute": {**tree["impute"], "target": "protein"}}, tmp_path / "run", workers=0)
     assert set(found.scores["pattern"]) == {"modality", "random", "sample", "feature"}
 
 
 def test_training_settings_reach_the_networks():
     from isthmus.impute.imputer import make
-    from isthmus.imputing.study import with_training
+    from isthmus.imputing.fold import with_training
 
     recipe = parse_impute_recipe({**RECIPE, "training": {"epochs": 7, "lr": 0.01, "seed": 3}})
     method = with_training(make("masked_autoencoder")[1], recipe)

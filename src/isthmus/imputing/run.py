@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,23 @@ from isthmus.data.cohort import build
 from isthmus.data.table import aligned
 from isthmus.data.write import atomic, write
 from isthmus.errors import ModelError, RecipeError, closest
-from isthmus.experiment import cohort, timed
-from isthmus.folder import Signals, growing
+from isthmus.experiment import timed
+from isthmus.folder import CELLS, FITS, Signals, growing
 from isthmus.impute.downstream import summary
 from isthmus.impute.filling import ROWS, Filler, fit_filler
 from isthmus.impute.imputer import Imputer, make
 from isthmus.impute.intervals import pooled
 from isthmus.impute.masks import mask
 from isthmus.impute.saved import save_imputer
+from isthmus.imputing.fold import with_training
 from isthmus.imputing.recipe import ImputeRecipe, load_impute_recipe, parse_impute_recipe
-from isthmus.imputing.study import Study, missing, study, targets_of, with_training
+from isthmus.imputing.study import Labour, Study, missing, study, targets_of
 from isthmus.imputing.words import verdict
+from isthmus.imputing.work import read_cohort
 from isthmus.recipe import versions
 from isthmus.report import page
 from isthmus.report.impute import ImputeResults, impute_page
+from isthmus.workers import Progress
 
 __all__ = ["Imputed", "impute"]
 
@@ -65,7 +68,13 @@ class Imputed:
 
 
 def impute(
-    recipe: ImputeRecipe | Mapping[str, Any] | str | Path, out: str | Path, *, overwrite: bool = False
+    recipe: ImputeRecipe | Mapping[str, Any] | str | Path,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    watch: Callable[[Progress], None] | None = None,
 ) -> Imputed:
     """Fill what a cohort lacks by the methods that fill best what it has.
 
@@ -75,8 +84,14 @@ def impute(
         `data`, `prepare`, `training` and `impute`; or a file of it.
     out
         The folder; it appears when all is done.
+    workers
+        Processes that score folds, one thread each. None: one per core; 0: in this process.
+    resume
+        Go on with an interrupted command: folds that are scored are not scored again.
     overwrite
         Replace a folder that a command wrote.
+    watch
+        Told how far the work is.
 
     Returns
     -------
@@ -88,22 +103,24 @@ def impute(
     InputError
         The recipe, the data or the folder is wrong.
     InterruptedTraining
-        A signal asked for a stop; nothing is kept.
+        A signal asked for a stop; the folds that are scored are kept for `resume`.
     """
     if not isinstance(recipe, ImputeRecipe):
         recipe = parse_impute_recipe(recipe) if isinstance(recipe, Mapping) else load_impute_recipe(recipe)
+    if workers is not None and workers < 0:
+        raise RecipeError("is no number of workers", where="--workers", met=workers, wanted="at least 1")
     out = Path(out)
     signals = Signals()
-    with signals.caught(), growing(out, recipe.text(), overwrite=overwrite) as folder:
-        found = _carry_out(recipe, folder)
+    with signals.caught(), growing(out, recipe.text(), resume=resume, overwrite=overwrite) as folder:
+        found = _carry_out(recipe, folder, Labour(folder / FITS / CELLS, workers, watch))
     return Imputed(*found, out / "report.html")
 
 
 def _carry_out(
-    recipe: ImputeRecipe, folder: Path
+    recipe: ImputeRecipe, folder: Path, labour: Labour
 ) -> tuple[md.MuData, pd.DataFrame, dict[str, dict[str, str]], list[str]]:
     with timed("read"):
-        mdata = cohort(recipe.base)
+        mdata = read_cohort(recipe.text())
     _check_columns(recipe, mdata)
     lacks = missing(mdata)
     targets = targets_of(recipe, lacks)
@@ -111,7 +128,7 @@ def _carry_out(
     for target in targets:
         lack = {str(k): v for k, v in lacks.set_index("modality").loc[target].items()}
         with timed(f"score {target}"):
-            studies.append(study(mdata, target, recipe, lack))
+            studies.append(study(mdata, target, recipe, lack, labour))
         with timed(f"fill {target}"):
             fillers[target] = _filler(recipe, mdata, studies[-1])
     filled = {t: f.transform(mdata) for t, f in fillers.items()}

@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import mudata as md
 import numpy as np
 import pandas as pd
 
+from isthmus.data.split import labels
 from isthmus.data.table import aligned
-from isthmus.errors import DataError, RecipeError
-from isthmus.evaluate.arrays import feature_means
-from isthmus.evaluate.reconstruct import reconstruction_by_feature
-from isthmus.impute.benchmark import Scored, given, hiding, score
+from isthmus.errors import DataError, InputError, RecipeError, RunError
 from isthmus.impute.choice import Choice, choose
-from isthmus.impute.downstream import downstream
 from isthmus.impute.filling import ENTRIES, ROWS
-from isthmus.impute.imputer import Imputer, make, usable
-from isthmus.impute.intervals import coverage, half_widths
 from isthmus.impute.masks import GAPS
-from isthmus.impute.tasks import Task, tasks
+from isthmus.imputing.fold import Setting, methods_of
 from isthmus.imputing.recipe import ImputeRecipe, split_of
+from isthmus.imputing.work import WORK, fold_of, jobs_of
+from isthmus.training.engine import InterruptedTraining
+from isthmus.workers import InterruptedWork, Job, Progress, run_jobs
 
-__all__ = ["Study", "missing", "study", "targets_of"]
+__all__ = ["Labour", "Study", "missing", "study", "targets_of"]
 
 log = logging.getLogger("isthmus.impute")
 STANDARD = (GAPS, ROWS, "random", "sample", "feature")
-NOMINAL = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-MOST_SAMPLES = 2000
-"""Samples whose correlations are kept per method and fold."""
+
+
+@dataclass(frozen=True)
+class Labour:
+    """Where jobs are done, by how many processes (None: one per core; 0: in this one), and who is told."""
+
+    folder: Path
+    workers: int | None = None
+    watch: Callable[[Progress], None] | None = None
+
+    def done(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+        """What the jobs found; what was done before is not done again."""
+        try:
+            records = run_jobs(jobs, self.folder, work=WORK, workers=self.workers, watch=self.watch)
+        except InterruptedWork as stop:
+            raise InterruptedTraining(stop.signum, kept=any(self.folder.glob("*.json"))) from None
+        for key, record in records.items():
+            if record.value is None:
+                (self.folder / f"{key}.json").unlink(missing_ok=True)  # another run may do better
+                what, _, hint = (record.error or "a job left no result").partition("\n")
+                raise (RunError if record.crashed else InputError)(what, hint=hint)
+        return {k: r.value for k, r in records.items() if r.value is not None}
 
 
 @dataclass
@@ -62,21 +80,6 @@ class Study:
     calibration: list[dict[str, Any]] = field(default_factory=list)
     components: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     downstream: list[pd.DataFrame] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One pattern, rate and repeat; `main` for the one of a kind of gap that is looked at closely."""
-
-    pattern: str
-    rate: float
-    repeat: int
-    main: bool
-
-    @property
-    def kind(self) -> str:
-        """Of gap."""
-        return ROWS if self.pattern == ROWS else ENTRIES
 
 
 def missing(mdata: md.MuData) -> pd.DataFrame:
@@ -126,111 +129,35 @@ def settings_of(recipe: ImputeRecipe, lack: Mapping[str, Any], *, alone: bool) -
     return made
 
 
-def study(mdata: md.MuData, target: str, recipe: ImputeRecipe, lack: Mapping[str, Any]) -> Study:
+def study(mdata: md.MuData, target: str, recipe: ImputeRecipe, lack: Mapping[str, Any], labour: Labour) -> Study:
     """Score every method in every setting, and choose."""
     found = Study(target)
-    rows = []
-    for setting in settings_of(recipe, lack, alone=len(mdata.mod) < 2):
-        for fold, task in enumerate(_tasks(mdata, target, recipe, setting)):
-            rows += _fold(found, task, recipe, mdata, (setting, fold))
+    settings = settings_of(recipe, lack, alone=len(mdata.mod) < 2)
+    jobs = jobs_of(recipe, target, settings, len(labels(mdata.obs, split_of(recipe, 0))))
+    records = labour.done(jobs)
+    rows: list[dict[str, Any]] = []
+    for job in jobs:
+        part = fold_of(records[job.key], labour.folder / job.key)
+        kind = Setting(**job.task["setting"]).kind
+        rows += part.rows
+        for name in ("samples", "features", "calibration", "downstream"):
+            getattr(found, name).extend(getattr(part, name))
+        if part.components:
+            found.components[kind] = part.components
     found.scores = pd.DataFrame(rows)
+    _told(found)
     for kind in (ENTRIES, ROWS):
         of = found.scores[(found.scores["pattern"] == ROWS) == (kind == ROWS)]
         if len(of):
-            efforts = {n: type(m).effort for n, m in _methods(recipe, list(dict.fromkeys(of["method"])))}
+            efforts = {n: type(m).effort for n, m in methods_of(recipe, list(dict.fromkeys(of["method"])))}
             found.choices[kind] = choose(of, efforts)
             log.info("%s, %s: %s", target, kind, found.choices[kind].method)
     return found
 
 
-def _tasks(mdata: md.MuData, target: str, recipe: ImputeRecipe, setting: Setting) -> Iterator[Task]:
-    return tasks(
-        mdata, target, pattern=setting.pattern, rate=setting.rate, folds=split_of(recipe, setting.repeat),
-        seed=recipe.base.training.seed + setting.repeat, classes=recipe.impute.classes, prepare=recipe.base.prepare,
-    )  # fmt: skip
-
-
-def _methods(recipe: ImputeRecipe, names: Sequence[str]) -> list[tuple[str, Imputer]]:
-    """What the recipe names, or these; with the recipe's training in those that train a network."""
-    chosen = [make(m) for m in recipe.impute.methods or names]
-    return [(n, with_training(m, recipe)) for n, m in chosen]
-
-
-def with_training(method: Imputer, recipe: ImputeRecipe) -> Imputer:
-    """The method under the recipe's own training settings, where it has any use for them."""
-    known = method.get_params(deep=False)
-    loop = {k: getattr(recipe.base.training, k) for k in recipe.loop}
-    if "loop" in known:
-        seed, epochs = loop.pop("seed", known["seed"]), loop.pop("epochs", known["epochs"])
-        own = {k: known["loop"][k] for k in known["loop"] or {}}
-        method.set_params(seed=seed, epochs=epochs, loop={**loop, **own} or None)
-    return method
-
-
-def _fold(
-    found: Study, task: Task, recipe: ImputeRecipe, mdata: md.MuData, place: tuple[Setting, int]
-) -> list[dict[str, Any]]:
-    """Every method on one fold; what the report shows of the main settings is kept."""
-    setting, fold = place
-    rows, filled = [], {}
-    for name, method in _methods(recipe, usable(given(task, setting.pattern))):
-        level = recipe.impute.level if setting.main else None
-        got = score(task, method, hiding(setting.pattern, setting.rate), level=level, seed=recipe.base.training.seed)
-        where = {"pattern": setting.pattern, "rate": np.nan if setting.kind == ROWS else setting.rate}
-        rows.append({"method": name, **where, "repeat": setting.repeat, "fold": fold, **got.scores})
-        log.info(
-            "%s, %s %s, repeat %d, fold %d, %s: r2 %.3f, %.1f s", found.target, setting.pattern,
-            where["rate"], setting.repeat, fold, name, got.scores["r2"], got.scores["seconds"],
-        )  # fmt: skip
-        if setting.main:
-            _keep(found, task, got, {"kind": setting.kind, "method": name}, recipe.impute.level)
-            filled[name] = (got.fitted, got.filled)
-    if setting.main:
-        if fold == 0:
-            found.components[setting.kind] = _components(task, {n: f for n, (_, f) in filled.items()})
-        if (keys := recipe.impute.downstream) is not None:
-            said = downstream(task, filled, mdata.obs[keys.label], learners=keys.learners, seeds=keys.seeds)
-            found.downstream.append(said.assign(kind=setting.kind, fold=fold))
-    return rows
-
-
-def _keep(found: Study, task: Task, got: Scored, label: dict[str, str], level: float) -> None:
-    """Correlations by sample and feature, coverage by feature and by level."""
-    truth, guess = np.nan_to_num(task.truth), np.nan_to_num(got.filled)
-    means = np.nan_to_num(feature_means(task.train))
-    features = reconstruction_by_feature(
-        truth, guess, features=task.pipeline.features_out_, observed=got.observed, reference=means
-    )
-    if got.errors is not None:
-        for nominal in NOMINAL:
-            widths = half_widths(got.errors, nominal)
-            inside, _ = coverage(task.truth, got.filled, widths, got.observed)
-            found.calibration.append({**label, "nominal": nominal, "actual": inside})
-        widths = half_widths(got.errors, level)
-        within = np.where(got.observed, np.abs(truth - guess) <= widths, np.nan)
-        n = got.observed.sum(axis=0)
-        features["coverage"] = np.nansum(within, axis=0) / np.where(n > 0, n, np.nan)
-        features["width"] = 2 * widths
-    found.features.append(features.assign(**label))
-    few = slice(0, MOST_SAMPLES)
-    pearson = [_pearson(a[s], b[s]) for a, b, s in zip(truth[few], guess[few], got.observed[few], strict=True)]
-    found.samples.append(pd.DataFrame({**label, "pearson": pearson}))
-
-
-def _pearson(a: np.ndarray, b: np.ndarray) -> float:
-    if len(a) < 3 or a.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1]) if b.std() > 0 else 0.0
-
-
-def _components(task: Task, filled: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Test samples on the first two principal components of the training samples, as they are and as filled."""
-    centre = np.nan_to_num(task.train_truth)
-    mean = centre.mean(axis=0)
-    x = centre - mean
-    square = x @ x.T if len(x) <= x.shape[1] else x.T @ x
-    vectors = np.linalg.eigh(square)[1][:, -2:][:, ::-1]
-    axes = x.T @ vectors if len(x) <= x.shape[1] else vectors
-    axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
-    tables = {"truth": task.truth, **filled}
-    return {name: (np.nan_to_num(t) - mean) @ axes for name, t in tables.items()}
+def _told(found: Study) -> None:
+    """What was found, into the log."""
+    keys = ["pattern", "rate", "method"]
+    for (pattern, rate, method), of in found.scores.groupby(keys, dropna=False, sort=False):
+        seconds, r2 = of["seconds"].mean(), of["r2"].mean()
+        log.info("%s, %s %s, %s: r2 %.3f, %.1f s a fold", found.target, pattern, rate, method, r2, seconds)
