@@ -1,5 +1,8 @@
 """Every imputation method, found by being there: what it must never do, and what it must reach."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -241,3 +244,31 @@ def test_wrong_names_options_and_tables():
         make("mean")[1].fit(np.ones((3, 2))).transform(np.ones((3, 4)))
     with pytest.raises(DataError, match="infinite"):
         make("mean")[1].fit(np.array([[np.inf, 1.0]]))
+
+
+def test_draws_of_miwae_scatter_about_what_it_fills():
+    x, source = tables(n=60, f=6, p=5)
+    gaps = hidden(x)
+    shown = np.where(gaps, np.nan, x)
+    method = quick("miwae", 5).fit(shown[:40], source=source[:40])
+    filled = method.transform(shown[40:], source=source[40:])
+    draws = method.multiple(shown[40:], 3000, source=source[40:])
+    np.testing.assert_array_equal(draws[:, ~gaps[40:]], np.broadcast_to(x[40:][~gaps[40:]], (3000, (~gaps[40:]).sum())))
+    error = (draws.mean(axis=0) - filled)[gaps[40:]] / (draws.std(axis=0)[gaps[40:]] / np.sqrt(3000))
+    assert np.abs(error).max() < 4.5
+    assert draws.std(axis=0)[gaps[40:]].min() > 0.05
+
+
+def test_looking_methods_up_imports_no_torch():
+    code = "import sys; from isthmus.impute.imputer import make; make('miwae'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_source_feature_that_was_never_observed_is_no_trouble():
+    x, source = tables(n=40)
+    source[:, 3] = np.nan
+    for name in ("miwae", "masked_autoencoder", "ridge", "component_ridge", "pls", "knn", "low_rank"):
+        absent = np.full((4, x.shape[1]), np.nan)
+        filled = quick(name).fit(x[:36], source=source[:36]).transform(absent, source=source[36:])
+        assert np.isfinite(filled).all(), name

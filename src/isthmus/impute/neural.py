@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from isthmus.evaluate.arrays import feature_means
 from isthmus.impute.imputer import Imputer
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class NeuralImputer(Imputer):
 
         self.fitted_: Fitted | None = None
         self.scale_ = _scale(x - self.mean_)
-        self.source_mean_ = np.zeros(0) if source is None else np.nan_to_num(np.nanmean(source, axis=0))
+        self.source_mean_ = np.zeros(0) if source is None else np.nan_to_num(feature_means(source))
         self.source_scale_ = np.ones(0) if source is None else _scale(source - self.source_mean_)
         tables = self.tables(x, source)
         if self.needs_source and len(tables) < 2:

@@ -1,10 +1,9 @@
-r"""A variational autoencoder with importance-weighted draws, in the manner of MIWAE.
+"""A variational autoencoder with importance-weighted draws, in the manner of MIWAE (see `isthmus.importance`).
 
-With z_1..z_K drawn from q(z | x_observed), weights :math:`w_k \propto p(x_{obs} \mid z_k) p(z_k) / q(z_k)` and the
-decoder's means g(z), a missing entry is :math:`\sum_k w_k g(z_k)`; draws for multiple imputation pick k by w and add
-the decoder's noise (Mattei & Frellsen, MIWAE: Deep generative modelling and imputation of incomplete data sets, ICML
-2019, arXiv:1812.02633). Departures: the bound in training is that of the VAE, not the importance-weighted one, and the
-decoder's variance is one number per feature, that of the training residuals.
+A missing entry is the weighted mean of what the decoder makes of K draws; draws for multiple imputation pick one of
+them by its weight and add the decoder's noise (Mattei & Frellsen, MIWAE: Deep generative modelling and imputation of
+incomplete data sets, ICML 2019, arXiv:1812.02633). Departures: the bound in training is that of the VAE, not the
+importance-weighted one, and the decoder's variance is one number per feature, that of the training residuals.
 """
 
 from __future__ import annotations
@@ -13,18 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from isthmus import registry
-from isthmus.architecture import Architecture
 from isthmus.config import Config, validate
-from isthmus.data.batches import samples
+from isthmus.evaluate.arrays import feature_means
 from isthmus.impute.neural import TARGET, NeuralImputer, cohort
-from isthmus.types import Batch
-
-BATCH = 256
 
 
 class MIWAEImputer(NeuralImputer):
@@ -67,7 +59,7 @@ class MIWAEImputer(NeuralImputer):
         tables = self.tables(x, source)
         means = self.fitted_.means(cohort(tables))
         self.sd_ = {
-            m: np.sqrt(np.maximum(np.nan_to_num(np.nanmean((t - means[m]) ** 2, axis=0), nan=1.0), 1e-4))
+            m: np.sqrt(np.maximum(np.nan_to_num(feature_means((t - means[m]) ** 2), nan=1.0), 1e-4))
             for m, t in tables.items()
             if m in means
         }
@@ -92,30 +84,7 @@ class MIWAEImputer(NeuralImputer):
 
     def _weighted(self, tables: Mapping[str, np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Some samples at a time: normalised weights K x n and decoder means of the target K x n x f."""
-        assert self.fitted_ is not None
-        module, spec = self.fitted_.module, self.fitted_.spec
-        draw = torch.Generator().manual_seed(self.seed)
-        prepared = samples(self.fitted_.preparation.transform(cohort(tables)), spec)
-        for batch in prepared.batches(BATCH):
-            with torch.no_grad():
-                logs, targets = self._draw(module, batch, draw)
-            yield logs.double().softmax(dim=0).numpy(), targets.numpy().astype(np.float64)
+        from isthmus.importance import weighted
 
-    def _draw(
-        self, module: Architecture, batch: Batch, draw: torch.Generator
-    ) -> tuple[Float[Tensor, "k n"], Float[Tensor, "k n f"]]:
-        """Logarithms of the weights, and the decoder's means of the target, of `draws` points of every posterior."""
-        q = module(batch).posteriors["z"]
-        sd = (0.5 * q.logvar).exp()
-        logs, targets = [], []
-        for _ in range(self.draws):
-            z = q.mean + sd * torch.randn(q.mean.shape, generator=draw)
-            means = module.decode(z)
-            prior, posterior = -0.5 * (z**2).sum(1), -0.5 * (((z - q.mean) / sd) ** 2 + q.logvar).sum(1)
-            fit = torch.zeros(len(batch))
-            for m in module.spec.names:
-                scale = torch.as_tensor(self.sd_[m], dtype=torch.float32)
-                fit -= 0.5 * ((((batch.x[m] - means[m]) / scale) ** 2) * batch.observed[m]).sum(1)
-            logs.append(fit + prior - posterior)
-            targets.append(means[TARGET])
-        return torch.stack(logs), torch.stack(targets)
+        assert self.fitted_ is not None
+        return weighted(self.fitted_, cohort(tables), TARGET, sd=self.sd_, draws=self.draws, seed=self.seed)
