@@ -28,6 +28,7 @@ from isthmus.data.read import read
 from isthmus.errors import RecipeError
 from isthmus.prepare.prepared import Prepared
 from isthmus.recipe import parse_recipe
+from isthmus.report.compare import CompareResults, compare_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIMULATED = {
@@ -154,7 +155,7 @@ def test_what_cannot_run_is_a_row_that_says_why(small):
     board, runs = small[2].leaderboard, small[2].runs
     refused = one(board, model="translator", modalities="cnv", control="")
     assert refused["score"].tolist() == [""]
-    assert "does not take so few modalities" in refused["note"].item()
+    assert "does not take this number of modalities" in refused["note"].item()
     assert "negative values" in one(board, model="nmf", modalities="cnv", control="")["note"].item()
     assert one(runs, model="translator", modalities="rna + cnv", control="", score="r2/cnv").shape[0] == 2
     assert any(
@@ -176,7 +177,8 @@ def test_nothing_done_is_done_again_when_the_grid_grows(small, tmp_path):
         compare(tree(), folder.parent, workers=0)
 
 
-def test_settings_are_compared_with_pca_of_their_own_preparation(tmp_path):
+def test_settings_are_compared_with_pca_of_their_own_preparation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     steps = [["standardise"], ["log1p", "standardise"]]
     section = {"grid": {"prepare.rna": steps}, "baselines": ["pca"], "modalities": [["rna"]]}
     counts = {
@@ -184,7 +186,9 @@ def test_settings_are_compared_with_pca_of_their_own_preparation(tmp_path):
         "split": {"fractions": [0.7, 0.3]},
     }
     evaluate = {"embedding": None}
-    found = compare(tree(**section) | {"data": counts, "evaluate": evaluate}, tmp_path / "out", workers=0)
+    found = compare(tree(**section) | {"data": counts, "evaluate": evaluate}, "out", workers=0)
+    assert found.report == Path("out/report.html")  # as the folder was given
+    assert found.report.is_file()
     board = one(found.leaderboard, score="r2/rna")
     for keys in ("prepare.rna=[standardise]", "prepare.rna=[log1p, standardise]"):
         assert (
@@ -451,6 +455,38 @@ def test_the_verdict_counts_tasks_and_puts_a_baseline_that_is_ahead_first():
     )
     once = leaderboard(runs_of({"VAE": base[:1], "pca": base[:1]}))
     assert verdict(once)[0].startswith("There is one split alone")
+
+
+def test_a_refusal_is_told_once_however_many_settings_and_modalities_it_is_of():
+    board = leaderboard(runs_of({"VAE": np.array([0.8, 0.7]), "pca": np.array([0.7, 0.7])}))
+    wrong = [("Translator", "rna", "'rna'"), ("Translator", "all", "'rna, cnv, mir'"), ("Other", "rna", "'rna'")]
+    row = board.iloc[0].to_dict() | {"group": "", "score": "", "mean": np.nan}
+    what = "model.name: translator: does not take this number of modalities; met {}; wanted exactly 2"
+    refused = [
+        row | {"id": 90 + k, "setting": s, "modalities": m, "note": what.format(met)}
+        for k, (s, m, met) in enumerate(wrong)
+    ]
+    told = verdict(pd.concat([board, pd.DataFrame(refused)], ignore_index=True))[-1]
+    assert told == (
+        "3 of 5 settings did not run, or not always: Translator, Other: does not take this number of modalities "
+        "(wanted exactly 2)."
+    )
+
+
+def test_it_is_said_where_pca_has_fewer_dimensions_than_the_models():
+    runs = runs_of({"VAE": np.array([0.8, 0.7]), "pca": np.array([0.7, 0.7])})
+    board = leaderboard(runs)
+    told = "PCA has fewer dimensions than the models"
+    assert not any(s.startswith(told) for s in verdict(board))
+    few = board.assign(latent=5, dimensions=[2 if m == "pca" else 5 for m in board["model"]])
+    assert any(s.startswith(told) and s.endswith(": 2 instead of 5 on rna.") for s in verdict(few))
+    for table, said in (
+        (board, "PCA of as many dimensions, with"),
+        (few, "PCA of as many dimensions (2 instead of 5:"),
+    ):
+        shown = compare_page(CompareResults("", "", [], table, runs, "bh", "", {}))
+        (against,) = (s for s in shown.sections if s.title == "Against PCA")
+        assert said in against.blocks[0].caption
 
 
 # ---- page and command

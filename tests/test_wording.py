@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import isthmus
+from isthmus.cli import main
 from isthmus.comparing.grid import cells
-from isthmus.errors import RecipeError, closest
+from isthmus.data.split import Split, labels
+from isthmus.errors import DataError, RecipeError, closest
+from isthmus.folder import growing
 from isthmus.recipe import load_recipe
 from isthmus.tuning.space import space_of
 
@@ -35,6 +39,36 @@ def test_the_nearest_name_is_offered_in_one_wording():
     source = Path(isthmus.__file__).parent
     by_hand = [f.name for f in source.rglob("*.py") if "did you mean" in f.read_text(encoding="utf-8")]
     assert by_hand == ["errors.py"]
+
+
+@pytest.mark.parametrize("verb", ["compare", "tune"])
+def test_no_workers_are_refused(verb, tmp_path, capsys):
+    (tmp_path / "r.yaml").write_text(READ, encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        main([verb, str(tmp_path / "r.yaml"), "--workers", "0", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err.splitlines()
+    assert (stop.value.code, len(said)) == (2, 1)
+    assert said[0].startswith("error: ")
+    assert "--workers" in said[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_resume_with_nothing_to_resume_says_so(tmp_path, caplog):
+    with growing(tmp_path / "a", "x: 1\n") as folder:
+        (folder / "kept").touch()
+    assert caplog.text == ""
+    with growing(tmp_path / "b", "x: 1\n", resume=True):
+        pass
+    assert [r.getMessage() for r in caplog.records] == [
+        f"--resume: no interrupted run is kept for {tmp_path / 'b'}: a new one begins"
+    ]
+
+
+@pytest.mark.parametrize("key", ["stratify", "group", "order", "by"])
+def test_a_column_of_the_split_that_is_not_there_is_told_with_its_key(key):
+    obs = pd.DataFrame({"kind": ["a", "b", "a", "b"]}, list("wxyz"))
+    with pytest.raises(DataError, match=rf"data\.split\.{key}: there is no such column in obs; met 'stage'"):
+        labels(obs, Split(**{key: "stage"}))
 
 
 def test_a_dotted_override_sets_a_key_of_the_grid_and_of_the_space(recipe):

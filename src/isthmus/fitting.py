@@ -157,11 +157,11 @@ def _likelihoods(given: Mapping[str, str], names: Sequence[str]) -> dict[str, st
 
 
 def _check_number(architecture: type[Architecture], name: str, names: Sequence[str]) -> None:
-    """Whether an architecture takes so many modalities."""
+    """Whether an architecture takes this number of modalities."""
     fewest, most = architecture.modalities
     if len(names) < fewest or (most is not None and len(names) > most):
         wanted = f"exactly {fewest}" if fewest == most else f"at least {fewest}" + (f", at most {most}" if most else "")
-        what = f"does not take so {'few' if len(names) < fewest else 'many'} modalities"
+        what = "does not take this number of modalities"
         raise RecipeError(what, where=f"model.name: {name}", met=", ".join(names), wanted=wanted)
 
 

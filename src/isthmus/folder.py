@@ -72,6 +72,8 @@ def growing(out: Path, recipe: str, *, resume: bool = False, overwrite: bool = F
         raise RecipeError("is no name for a run folder", where="--out", met=str(out))
     with _parents(out.parent), _locked(out):
         _refuse(out, recipe, resume=resume, overwrite=overwrite)
+        if resume and not (partial(out) / RECIPE).is_file():
+            log.warning("--resume: no interrupted run is kept for %s: a new one begins", out)
         folder = _begun(out, recipe, resume=resume)
         try:
             with _logged(folder / LOG):

@@ -12,7 +12,7 @@ def command(
     recipe: Annotated[Path, typer.Argument(help="a recipe with a section `compare`", metavar="RECIPE")],
     overrides: Annotated[list[str] | None, typer.Argument(help="keys to set, such as compare.folds=5")] = None,
     out: Annotated[Path | None, typer.Option(help="the folder [comparisons/NAME of the recipe]")] = None,
-    workers: Annotated[int | None, typer.Option(help="processes, one thread each [one per core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes, one thread each [one per core]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where it stood (it always does)")] = False,
 ) -> None:
     """Architectures x settings x modalities x seeds x folds beside the baselines: one leaderboard.

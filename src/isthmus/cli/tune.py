@@ -15,7 +15,7 @@ def command(
     recipe: Annotated[Path, typer.Argument(help="the recipe, a YAML file", metavar="RECIPE")],
     overrides: Annotated[list[str] | None, typer.Argument(help="keys to set, such as tune.folds=5")] = None,
     trials: Annotated[int | None, typer.Option(help="settings to try [tune.trials]")] = None,
-    workers: Annotated[int | None, typer.Option(help="processes of one thread each [the cores]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes, one thread each [one per core]")] = None,
     out: Annotated[Path | None, typer.Option(help="the folder [runs/NAME-tune]")] = None,
     storage: Annotated[
         str | None, typer.Option(help="database or journal file that several machines share", metavar="URL")

@@ -138,7 +138,7 @@ def compare(
     more = _further(plan, first, found)
     found |= _done([*first, *more], folder, workers, watch) if more else {}
     runs = runs_table([(j.cell, j.task, found.get(j.job.key)) for j in [*first, *more]], grid)
-    return _written(plan, runs, folder, size)
+    return replace(_written(plan, runs, folder, size), report=Path(out) / "report.html")
 
 
 # ---- jobs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -14,6 +16,8 @@ METRICS = {"auc": "AUC", "r2": "R²"}
 ASKED = "logistic"
 """The learner that speaks where one has to."""
 LONGEST = 4
+NOTE = re.compile(r"(model\.name: \w+: |modality '[^']*': )?(?P<what>.+?)(; met .+?)?(; wanted (?P<wanted>.+))?")
+"""An error on one line: its place, what is wrong, what was met, what would be right."""
 
 
 def ahead(rows: pd.DataFrame) -> pd.Series:
@@ -50,6 +54,7 @@ def verdict(board: pd.DataFrame) -> list[str]:
         said.append(_others(tasks))
     said.append(_on_reconstruction(models))
     first = [text for _, text in sorted((s for s in said if s[1]), key=lambda s: not s[0])]
+    first += _fewer(real)
     return [*first, *_best(pd.concat([tasks, _whole(real)]), _most(real)), *_controls(board), *_failures(board)]
 
 
@@ -101,6 +106,19 @@ def _on_reconstruction(models: pd.DataFrame) -> tuple[bool, str]:
         f"PCA reconstructs better than {lost} of {_several(len(rows), 'setting')}, told for {int((sure < 0).sum())}; "
         f"{won} reconstruct better than PCA, told for {int((sure > 0).sum())}."
     )
+
+
+def _fewer(rows: pd.DataFrame) -> list[str]:
+    """Where PCA could not have as many dimensions as the models that it stands beside."""
+    pca = rows[(rows["model"] == "pca") & (rows["dimensions"] < rows["latent"])].drop_duplicates("id")
+    asked: dict[tuple[str, int], list[str]] = {}
+    for where, d, latent in zip(pca["modalities"], pca["dimensions"].astype(int), pca["latent"], strict=True):
+        asked.setdefault((where, d), []).append(str(latent))
+    if not asked:
+        return []
+    parts = [f"{d} instead of {_joined(sizes)} on {where}" for (where, d), sizes in asked.items()]
+    why = "there are no more features, or no more training samples"
+    return [f"PCA has fewer dimensions than the models where {why}: {'; '.join(parts)}."]
 
 
 def _whole(rows: pd.DataFrame) -> pd.DataFrame:
@@ -170,10 +188,24 @@ def _failures(board: pd.DataFrame) -> list[str]:
     if failed.empty:
         return []
     total = board["id"].nunique()
-    reasons = failed.groupby(["setting", "note"], sort=False).size()
-    parts = [f"{setting}: {note}" for (setting, note) in reasons.index[:LONGEST]]
-    more = f"; and {len(reasons) - LONGEST} more" if len(reasons) > LONGEST else ""
-    return [f"{len(failed)} of {total} settings did not run, or not always: {'; '.join(parts)}{more}."]
+    who = failed.assign(reason=failed["note"].map(_reason)).groupby("reason", sort=False)["setting"].unique()
+    parts = [f"{', '.join(names[:LONGEST])}{_beyond(len(names))}: {reason}" for reason, names in who.items()]
+    return [
+        f"{len(failed)} of {total} settings did not run, or not always: {'; '.join(parts[:LONGEST])}"
+        f"{_beyond(len(parts), ';')}."
+    ]
+
+
+def _reason(note: str) -> str:
+    """Why a setting did not run, without what differs from setting to setting: the place, and what was met there."""
+    found = NOTE.fullmatch(note)
+    if found is None:
+        return note
+    return f"{found['what']} (wanted {found['wanted']})" if found["wanted"] else found["what"]
+
+
+def _beyond(n: int, before: str = "") -> str:
+    return f"{before} and {n - LONGEST} more" if n > LONGEST else ""
 
 
 def _several(n: int, what: str) -> str:

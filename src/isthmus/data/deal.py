@@ -25,15 +25,15 @@ def checked(fractions: tuple[float, ...]) -> tuple[int, ...]:
     """Fractions as whole numbers of a billionth."""
     wanted = "two or three positive numbers that sum to 1"
     if len(fractions) not in (2, 3) or not all(f > 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
-        raise RecipeError("cannot be fractions of a cohort", where="split.fractions", met=fractions, wanted=wanted)
+        raise RecipeError("cannot be fractions of a cohort", where="data.split.fractions", met=fractions, wanted=wanted)
     return tuple(round(f * 10**9) for f in fractions)
 
 
-def column_of(obs: pd.DataFrame, name: str) -> pd.Series:
-    """A column of the annotations, or an error that names the nearest one."""
+def column_of(obs: pd.DataFrame, name: str, *, key: str) -> pd.Series:
+    """A column of the annotations that a key of the split names, or an error that names the nearest one."""
     if name not in obs.columns:
         hint = closest(name, obs.columns)
-        raise DataError("there is no such column in obs", met=name, hint=hint)
+        raise DataError("there is no such column in obs", where=f"data.split.{key}", met=name, hint=hint)
     return obs[name]
 
 
@@ -61,23 +61,23 @@ def numbers(obs: pd.DataFrame, shares: tuple[int, ...], *, columns: dict[str, st
     if not obs.index.is_unique:
         raise DataError("a sample id occurs twice", met=obs.index[obs.index.duplicated()][0])
     if columns["order"] is not None and columns["stratify"] is not None:
-        raise RecipeError("order and stratify exclude each other", where="split")
+        raise RecipeError("order and stratify exclude each other", where="data.split")
     table = obs.set_axis(obs.index.astype(str)).sort_index()
     groups = np.arange(len(table))
     if columns["group"] is not None:
-        codes, missing = _codes(column_of(table, columns["group"]))
+        codes, missing = _codes(column_of(table, columns["group"], key="group"))
         groups = pd.factorize(np.where(missing, codes.max(initial=0) + 1 + groups, codes))[0]
     n_groups = int(groups.max(initial=-1)) + 1
     if n_groups < len(shares):
         what = "too few samples for the parts" if columns["group"] is None else "too few groups for the parts"
         met = f"{len(table)} samples" + ("" if columns["group"] is None else f" in {n_groups} groups")
-        raise DataError(what, where="split", met=met, wanted=f"at least {len(shares)}")
+        raise DataError(what, where="data.split", met=met, wanted=f"at least {len(shares)}")
     strata = np.zeros(len(table), int)
     if columns["stratify"] is not None:
-        strata = _strata(column_of(table, columns["stratify"]), len(shares))
+        strata = _strata(column_of(table, columns["stratify"], key="stratify"), len(shares))
     rng = np.random.default_rng(seed)
     if columns["order"] is not None:
-        number = _blocks(column_of(table, columns["order"]), groups, shares)
+        number = _blocks(column_of(table, columns["order"], key="order"), groups, shares)
     elif n_groups == len(table):
         number = _dealt(strata, shares, rng)
     else:

@@ -217,10 +217,12 @@ def assign_by(obs: pd.DataFrame, by: By) -> pd.Series:
     """The part that a column names itself; samples without a (mapped) value are left out."""
     column, parts = (by, {p: p for p in PARTS}) if isinstance(by, str) else next(iter(by.items()))
     if not isinstance(by, str) and len(by) != 1:
-        raise RecipeError("names several columns", where="split.by", met=list(by), wanted="{column: {value: part}}")
+        raise RecipeError(
+            "names several columns", where="data.split.by", met=list(by), wanted="{column: {value: part}}"
+        )
     if unknown := sorted(set(parts.values()) - set(PARTS)):
-        raise RecipeError("is no part", where=f"split.by.{column}", met=unknown[0], wanted=", ".join(PARTS))
-    values = as_text(column_of(obs, column))
+        raise RecipeError("is no part", where=f"data.split.by.{column}", met=unknown[0], wanted=", ".join(PARTS))
+    values = as_text(column_of(obs, column, key="by"))
     other = values[values.notna() & ~values.isin(list(parts))]
     if isinstance(by, str) and len(other):
         hint = f"or name a part for each value: by: {{{column}: {{value: part}}}}"

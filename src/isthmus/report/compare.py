@@ -28,10 +28,10 @@ METHODS = {
         "of test."
     ),
     "PCA and the other baselines": (
-        "With as many dimensions as the embedding has, on the same modalities and the same prepared values; raw: all "
-        "prepared features. PCA sees every feature alike, so that a modality of many features counts for more; in "
-        "balanced PCA, and in the models, modalities count alike. NMF takes the values before preparation, where none "
-        "is negative."
+        "With as many dimensions as the embedding has (PCA with at most as many as there are features and training "
+        "samples), on the same modalities and the same prepared values; raw: all prepared features. PCA sees every "
+        "feature alike, so that a modality of many features counts for more; in balanced PCA, and in the models, "
+        "modalities count alike. NMF takes the values before preparation, where none is negative."
     ),
     "Difference, interval and p": (
         "Split by split, the score minus that of PCA; interval and p of the mean by the t-test corrected for splits "
@@ -198,7 +198,8 @@ def _differences(results: CompareResults) -> Section:
     )
     where = str(drawn["modalities"].iloc[0])
     caption = (
-        f"Difference to PCA of as many dimensions, with 95 % intervals, on {where}; filled: the interval leaves 0 out."
+        f"Difference to PCA of as many dimensions{_fewer(results.leaderboard, where)}, with 95 % intervals, on "
+        f"{where}; filled: the interval leaves 0 out."
     )
     columns = [
         "setting", "latent", "modalities", "label", "learner", "mean", "difference", "difference_lower",
@@ -214,6 +215,14 @@ def _differences(results: CompareResults) -> Section:
         TableBlock(table, text, "differences", forms, MOST_ROWS, sortable=True),
     )
     return Section("Against PCA", blocks, lead)
+
+
+def _fewer(board: pd.DataFrame, modalities: str) -> str:
+    """Where PCA of some modalities could not have as many dimensions as were asked for."""
+    pca = board[(board["model"] == "pca") & (board["modalities"] == modalities) & (board["control"] == "")]
+    sizes = pca.loc[pca["dimensions"] < pca["latent"], ["dimensions", "latent"]].drop_duplicates().astype(int)
+    said = [f"{d} instead of {asked}" for d, asked in sizes.itertuples(index=False)]
+    return f" ({', '.join(said)}: there are no more features, or training samples)" if said else ""
 
 
 def _drawn(results: CompareResults, group: str) -> pd.DataFrame:
