@@ -272,3 +272,43 @@ def test_a_source_feature_that_was_never_observed_is_no_trouble():
         absent = np.full((4, x.shape[1]), np.nan)
         filled = quick(name).fit(x[:36], source=source[:36]).transform(absent, source=source[36:])
         assert np.isfinite(filled).all(), name
+
+
+@pytest.mark.parametrize(("n", "gaps"), [(1300, False), (1300, True), (40, True)])
+def test_ridge_in_parts_is_that_of_scikit_learn(n, gaps):
+    from sklearn.linear_model import Ridge
+
+    x, source = tables(n=n + 10, f=6, p=60)
+    shown = np.where(hidden(x, 0.2) & gaps, np.nan, x)
+    method = make({"ridge": {"penalty": 0.1}})[1].fit(shown[:n], source=source[:n])
+    y, means = shown[:n], np.nanmean(shown[:n], axis=0)
+    for _ in range(3):
+        theirs = Ridge(alpha=method.penalty_, fit_intercept=False).fit(
+            source[:n] - source[:n].mean(axis=0), np.nan_to_num(y - means)
+        )
+        y = np.where(np.isnan(shown[:n]), means + theirs.predict(source[:n] - source[:n].mean(axis=0)), shown[:n])
+    np.testing.assert_allclose(method.coefficients_, theirs.coef_.T, atol=1e-9)
+
+
+def test_large_tables_are_decomposed_as_small_ones_are(monkeypatch):
+    from isthmus.impute import linear
+
+    x, source = tables(n=200, f=90, p=60)
+    y, centred = x - x.mean(axis=0), source - source.mean(axis=0)
+    exact, (_, loadings) = linear.Decomposition.of(centred).losses(y), linear.strongest(y, 3)
+    monkeypatch.setattr(linear, "SINGLE", 5)
+    assert linear.Decomposition.of(centred).u.dtype == np.float32
+    np.testing.assert_allclose(linear.Decomposition.of(centred).losses(y), exact, rtol=1e-3)
+    scores, approximate = linear.strongest(y, 3)
+    np.testing.assert_allclose(np.linalg.svd(loadings.T @ approximate)[1], 1, atol=1e-5)
+    np.testing.assert_allclose((scores**2).sum(axis=0), np.linalg.svd(y)[1][:3] ** 2, rtol=1e-4)
+
+
+def test_component_ridge_keeps_the_strongest_components(monkeypatch):
+    from isthmus.impute.methods import component_ridge
+
+    monkeypatch.setattr(component_ridge, "MOST_COMPONENTS", 3)
+    x, source = tables()
+    absent = np.full((40, x.shape[1]), np.nan)
+    filled = make("component_ridge")[1].fit(x[:120], source=source[:120]).transform(absent, source=source[120:])
+    assert ((filled - x[120:]) ** 2).mean() < 0.5

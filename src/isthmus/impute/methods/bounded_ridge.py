@@ -17,6 +17,8 @@ from isthmus.evaluate.arrays import feature_means
 from isthmus.impute.imputer import Imputer, make
 
 WEIGHTS = (0.0, 1.0, 3.0, 10.0)
+MOST_FOR_CHOICE = 1400
+"""Samples on which the weight is chosen; a random draw where there are more."""
 
 
 class BoundedRidge(Imputer):
@@ -38,10 +40,14 @@ class BoundedRidge(Imputer):
         inner = make("component_ridge")[1]
         self.weight_ = 0.0
         self.centre_ = np.zeros(0) if source is None else np.nan_to_num(feature_means(source))
-        fitted = {w: clone(inner).fit(x, source=self._beside(source, w)) for w in self.weights}
+        few = np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_FOR_CHOICE])
+        some, given = (x, source) if len(few) == len(x) else (x[few], None if source is None else source[few])
+        fitted = {w: clone(inner).fit(some, source=self._beside(given, w)) for w in self.weights}
         losses = {w: getattr(m, "left_out_loss_", np.zeros(1)).sum() for w, m in fitted.items()}
         self.weight_ = min(losses, key=lambda w: float(losses[w]))
         self.inner_ = fitted[self.weight_]
+        if some is not x:
+            self.inner_ = clone(inner).fit(x, source=self._beside(source, self.weight_))
 
     def _beside(self, source: np.ndarray | None, weight: float) -> np.ndarray | None:
         if source is None or weight == 0:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from isthmus.impute.imputer import Imputer
-from isthmus.impute.linear import PENALTIES, Decomposition, paired
+from isthmus.impute.linear import PENALTIES, Decomposition, paired, simple_fill, strongest
 
 ROUNDS = 2
 MOST_COMPONENTS = 512
@@ -36,14 +36,14 @@ class ComponentRidge(Imputer):
         self.kernel = kernel
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:
-        self.source_ = None
+        self.coefficients_: list[np.ndarray] | None = None
         if (pair := paired(x, source, self.mean_)) is None:
             return
-        y, missing, self.source_mean_, self.source_ = pair
-        views = [self.source_]
+        y, missing, self.source_mean_, centred = pair
+        views = [centred]
         if self.kernel:
-            self.width_ = _median_distance(self.source_)
-            gram = _gaussian(self.source_, self.source_, self.width_)
+            self.source_, self.width_ = centred, _median_distance(centred)
+            gram = _gaussian(centred, centred, self.width_)
             self.gram_mean_ = gram.mean(axis=0)
             views.append(_root(gram))
         parts = [Decomposition.of(v - v.mean(axis=0)) for v in views]
@@ -54,9 +54,8 @@ class ComponentRidge(Imputer):
 
     def _fit(self, parts: list[Decomposition], y: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """Regress the components of `y`; gives `y` with its missing entries predicted."""
-        target = Decomposition.of(y)
-        k = min(len(target.s), MOST_COMPONENTS)
-        scores, self.loadings_ = target.u[:, :k] * target.s[:k], target.v[:, :k]
+        scores, self.loadings_ = strongest(y, MOST_COMPONENTS)
+        k = scores.shape[1]
         losses = np.stack([p.losses(scores) for p in parts])
         best = losses.reshape(-1, k).argmin(axis=0)
         self.view_, penalty = best // len(PENALTIES), PENALTIES[best % len(PENALTIES)]
@@ -72,13 +71,14 @@ class ComponentRidge(Imputer):
     def _to_dual(self, gram: np.ndarray) -> None:
         """Coefficients of the kernel's square root as weights of training rows, which new rows can be compared with."""
         root = _root(gram)
+        assert self.coefficients_ is not None
         self.dual_ = np.linalg.lstsq(gram, root @ self.coefficients_[1], rcond=1e-10)[0]
         self.offset_ = -(root.mean(axis=0) @ self.coefficients_[1])
 
     def predict(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> np.ndarray:
-        if self.source_ is None or source is None:
+        if self.coefficients_ is None or source is None:
             return np.broadcast_to(self.mean_, x.shape)
-        centred = np.nan_to_num(source - self.source_mean_)
+        centred = simple_fill(source, self.source_mean_)
         scores = np.zeros((len(x), self.loadings_.shape[1]))
         scores[:, self.view_ == 0] = centred @ self.coefficients_[0]
         if self.kernel:

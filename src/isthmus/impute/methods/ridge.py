@@ -14,8 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from isthmus.evaluate.arrays import feature_means
 from isthmus.impute.imputer import Imputer
-from isthmus.impute.linear import PENALTIES, Decomposition, paired
+from isthmus.impute.linear import PENALTIES, Decomposition, RidgeSystem, shared_rows, simple_fill
 
 ROUNDS = 3
 MOST_FOR_CHOICE = 256
@@ -39,24 +40,25 @@ class Ridge(Imputer):
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:
         self.coefficients_ = None
-        if (pair := paired(x, source, self.mean_)) is None:
+        if (both := shared_rows(x, source)) is None:
             return
-        y, missing, self.source_mean_, centred = pair
-        parts = Decomposition.of(centred)
-        chosen = self.penalty if self.penalty is not None else self._choice(parts, y)
-        self.penalty_ = chosen * parts.scale
-        for _ in range(ROUNDS if missing.any() else 1):
-            self.coefficients_ = parts.coefficients(y, self.penalty_)
-            y = np.where(missing, centred @ self.coefficients_, y) if missing.any() else y
+        y, source = both
+        self.source_mean_ = np.nan_to_num(feature_means(source))
+        chosen = self.penalty if self.penalty is not None else self._choice(source, y)
+        system = RidgeSystem(source, y, (self.source_mean_, self.mean_))
+        self.penalty_ = chosen * system.scale
+        self.coefficients_ = system.solve(self.penalty_, ROUNDS if np.isnan(y).any() else 1)
 
-    def _choice(self, parts: Decomposition, y: np.ndarray) -> float:
-        few = y.shape[1] <= MOST_FOR_CHOICE
-        columns = np.arange(y.shape[1]) if few else np.random.default_rng(0).permutation(y.shape[1])[:MOST_FOR_CHOICE]
-        return float(PENALTIES[parts.losses(y[:, columns]).mean(axis=1).argmin()])
+    def _choice(self, source: np.ndarray, y: np.ndarray) -> float:
+        f = y.shape[1]
+        columns = np.arange(f) if f <= MOST_FOR_CHOICE else np.random.default_rng(0).permutation(f)[:MOST_FOR_CHOICE]
+        parts = Decomposition.of(simple_fill(source, self.source_mean_))
+        return float(PENALTIES[parts.losses(simple_fill(y[:, columns], self.mean_[columns])).mean(axis=1).argmin()])
 
     def predict(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> np.ndarray:
         if self.coefficients_ is None or source is None:
             return np.broadcast_to(self.mean_, x.shape)
-        found = self.mean_ + np.nan_to_num(source - self.source_mean_) @ self.coefficients_
+        found = simple_fill(source, self.source_mean_) @ self.coefficients_
+        found += self.mean_
         found[np.isnan(source).all(axis=1)] = np.nan
         return np.asarray(found)
