@@ -78,6 +78,37 @@ def test_the_report_says_what_was_taken_first(done):
         assert words in text, words
 
 
+def test_the_verdict_and_the_table_say_the_same_r2(done):
+    for target, kind in (("rna", "entries"), ("protein", "modality")):
+        table = pd.read_csv(done.report.parent / "tables" / f"choice-{target}-{kind}.csv").set_index("method")
+        sentence = next(s for s in done.verdict if target in s)
+        assert f"R² {table.loc[done.chosen[target][kind], 'r2']:.3f}" in sentence
+        assert {"r2_feature", "coverage", "width"} <= set(table.columns)
+
+
+def test_masks_and_folds_of_a_run_can_be_shared(done, tmp_path):
+    masks = done.report.parent / "masks"
+    names = {"rna-gaps-0.1-0.json.gz", *(f"{m}-folds-0.json" for m in ("rna", "protein"))}
+    assert {p.name for p in masks.iterdir()} == names
+    keys = changed(methods=["mean", "ridge"], draws=0, downstream=None, masks=str(masks))
+    other = {**keys, "training": {"seed": 7}, "data": {**RECIPE["data"], "split": {"folds": 3, "seed": 9}}}
+    found = impute(other, tmp_path / "run", workers=0)
+    columns = ["target", "method", "pattern", "fold", "mse", "inputs"]
+    theirs = done.scores[done.scores["method"] != "low_rank"]
+    pd.testing.assert_frame_equal(found.scores[columns], theirs[columns].reset_index(drop=True))
+    assert {p.name: p.read_bytes() for p in masks.glob("*folds*")} == {
+        p.name: p.read_bytes() for p in (tmp_path / "run" / "masks").glob("*folds*")
+    }
+    smaller = {"simulate": {**RECIPE["data"]["simulate"], "n": 80}}
+    with pytest.raises(DataError, match="of another cohort"):
+        impute({**keys, "data": smaller}, tmp_path / "other", workers=0)
+    with pytest.raises(DataError, match="there is no such file"):
+        impute({**keys, "impute": {**keys["impute"], "rates": [0.3]}}, tmp_path / "other", workers=0)
+    with pytest.raises(RecipeError, match="no such folder"):
+        impute(changed(masks=str(masks / "no")), tmp_path / "other", workers=0)
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_same_again_gives_the_same_numbers_and_is_refused_without_overwrite(done, tmp_path):
     small = changed(methods=["mean", "ridge"], draws=0, downstream=None, write=["h5mu"], target="protein")
     first, second = (impute(small, tmp_path / "run", workers=0, overwrite=o) for o in (False, True))

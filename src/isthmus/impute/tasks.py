@@ -86,17 +86,27 @@ class Plan:
             return Split(folds=self.folds, group=self.group, seed=self.seed)
         return Split(file=str(self.folds))
 
-    def mask(self, mdata: md.MuData, target: str) -> np.ndarray | None:
-        """What is hidden of a modality, samples x features in its own order; None: the rows of all test samples."""
-        if self.hidden is None and self.pattern == ROWS:
-            return None
-        features = mdata.mod[target].var_names
+    def parts(self, mdata: md.MuData, target: str) -> list[pd.Series]:
+        """Part of every sample that has the modality, by id, a series per fold."""
+        return labels(mdata.obs.loc[sorted(mdata.mod[target].obs_names)], self.split())
+
+    def mask(self, mdata: md.MuData, target: str) -> pd.DataFrame | None:
+        """What is hidden: samples that have the modality, by id, x features; None: the rows of all test samples.
+
+        Raises
+        ------
+        DataError
+            The mask that is given is of other samples or features.
+        """
         if self.hidden is None:
-            drawn = mask(mdata, target, pattern=self.pattern, rate=self.rate, seed=self.seed)
-            return fitting(drawn, mdata.obs_names, features)
-        if isinstance(self.hidden, pd.DataFrame):
-            return fitting(self.hidden, mdata.obs_names, features)
-        return fitting(read_mask(self.hidden)[0], mdata.obs_names, features, where=str(self.hidden))
+            if self.pattern == ROWS:
+                return None
+            return mask(mdata, target, pattern=self.pattern, rate=self.rate, seed=self.seed)
+        ids, features = pd.Index(sorted(mdata.mod[target].obs_names)), mdata.mod[target].var_names
+        given, where = self.hidden, "hidden"
+        if not isinstance(given, pd.DataFrame):
+            given, where = read_mask(given)[0], str(given)
+        return pd.DataFrame(fitting(given, ids, features, where=where), ids, features)
 
 
 @dataclass(frozen=True)
@@ -149,8 +159,10 @@ class Task:
         return sums.hexdigest()[:16]
 
 
-def tasks(mdata: md.MuData, target: str, plan: Plan | None = None, **keys: Any) -> Iterator[Task]:
-    """The folds of a benchmark, as every method sees them; of a `Plan`, or of its fields by keyword."""
+def tasks(
+    mdata: md.MuData, target: str, plan: Plan | None = None, *, only: int | None = None, **keys: Any
+) -> Iterator[Task]:
+    """The folds of a benchmark (or `only` one), as every method sees them; of a `Plan`, or of its fields by keyword."""
     plan = plan or Plan(**keys)
     check_names(mdata, target, plan.classes)
     mdata = take_samples(mdata, pd.Index(sorted(mdata.mod[target].obs_names)))
@@ -160,9 +172,10 @@ def tasks(mdata: md.MuData, target: str, plan: Plan | None = None, **keys: Any) 
         raise DataError(
             "has no other modality to fill it from", where=target, wanted="two modalities, or another pattern"
         )
-    hidden = plan.mask(mdata, target)
+    found = plan.mask(mdata, target)
+    hidden = None if found is None else found.to_numpy()
     named = None if plan.classes is None else mdata.obs[plan.classes].astype(str).to_numpy()
-    for parts in labels(mdata.obs, plan.split()):
+    for parts in plan.parts(mdata, target)[slice(only, None if only is None else only + 1)]:
         where = [mdata.obs_names.get_indexer(sorted(parts.index[parts == p])) for p in ("train", "test")]
         source = _sources(mdata, others, where, plan.prepare) if others else None
         if plan.pattern == ROWS and source is not None:

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from isthmus.config import Config, validate
-from isthmus.data.split import Split
 from isthmus.errors import RecipeError, closest
 from isthmus.impute.imputer import make
 from isthmus.impute.masks import GAPS, PATTERNS, Pattern
@@ -49,6 +48,9 @@ class Imputing(Config):
     modality; what has no meaning for a modality is left out for it."""
     rates: tuple[Rate, ...] = (0.1,)
     """Shares of the known entries that are hidden (by `gaps` at most)."""
+    masks: str | None = None
+    """A folder of masks and folds, such as `masks` in the folder of another run of the same cohort: what is hidden is
+    read from it, not drawn. It needs a file for every pattern, rate and repeat that the recipe asks for."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """How often folds and masks are drawn anew."""
     classes: str | None = None
@@ -155,14 +157,16 @@ def parse_impute_recipe(tree: Mapping[str, Any], *, root: Path | None = None) ->
     impute = validate(Imputing, tree.get("impute") or {}, where="impute")
     data = dict(tree.get("data") or {})
     data["split"] = data.get("split") or {"folds": FOLDS}
+    if impute.masks is not None:
+        impute = impute.model_copy(update={"masks": str(_masks(impute.masks, root))})
     sections = {k: tree[k] for k in ("prepare", "training") if tree.get(k) is not None}
     base = parse_recipe({"data": data, **sections, "model": {"name": "autoencoder"}}, root=root)
     return ImputeRecipe(base, impute, dict(tree.get("training") or {}))
 
 
-def split_of(recipe: ImputeRecipe, repeat: int) -> Split:
-    """The folds of a repeat: one that the data name themselves stays, others are drawn anew."""
-    given = recipe.base.data.split
-    if given.by is not None or given.file is not None:
-        return given
-    return given.model_copy(update={"seed": given.seed + repeat})
+def _masks(given: str, root: Path | None) -> Path:
+    folder = ((root or Path.cwd()) / given).absolute()
+    if not folder.is_dir():
+        wanted = "masks and folds that isthmus impute wrote"
+        raise RecipeError("there is no such folder", where="impute.masks", met=str(folder), wanted=wanted)
+    return folder

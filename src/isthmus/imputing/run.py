@@ -13,19 +13,19 @@ import mudata as md
 import numpy as np
 import pandas as pd
 
-from isthmus.data.cohort import build
+from isthmus.data.cohort import build, combinations
 from isthmus.data.table import aligned
 from isthmus.data.write import atomic, write
 from isthmus.errors import ModelError, RecipeError, closest
 from isthmus.experiment import timed
 from isthmus.folder import CELLS, FITS, Signals, growing
 from isthmus.impute.downstream import summary
-from isthmus.impute.filling import ROWS, Filler, fit_filler
+from isthmus.impute.filling import Filler, fit_filler
 from isthmus.impute.imputer import Imputer, make
 from isthmus.impute.intervals import pooled
-from isthmus.impute.masks import mask
 from isthmus.impute.saved import save_imputer
 from isthmus.imputing.fold import with_training
+from isthmus.imputing.protocol import MASKS, plan_of, write_protocol
 from isthmus.imputing.recipe import ImputeRecipe, load_impute_recipe, parse_impute_recipe
 from isthmus.imputing.study import Labour, Study, missing, study, targets_of
 from isthmus.imputing.words import verdict
@@ -39,7 +39,6 @@ __all__ = ["Imputed", "impute"]
 
 log = logging.getLogger("isthmus.impute")
 IMPUTER, FILLED = "imputer", "imputed"
-SHOWN_PATTERNS = ("random", "sample", "feature")
 
 
 @dataclass(frozen=True)
@@ -136,6 +135,7 @@ def _carry_out(
     scores = pd.concat([s.scores.assign(target=s.target) for s in studies], ignore_index=True)
     said = verdict(studies, lacks, recipe.impute)
     _write(folder, recipe, whole, fillers, scores)
+    write_protocol(folder / MASKS, recipe, mdata, {s.target: s.settings for s in studies})
     (folder / "metrics.json").write_text(json.dumps(_metrics(studies), indent=1) + "\n", encoding="utf-8")
     with timed("report"):
         page.write(impute_page(_results(recipe, mdata, lacks, studies, fillers, said)), folder)
@@ -232,7 +232,8 @@ def _results(
         )  # fmt: skip
     return ImputeResults(
         name="Imputation", subtitle=f"{mdata.n_obs:,} samples, {len(mdata.mod)} modalities", verdict=said,
-        missing=lacks, level=recipe.impute.level, parts=parts, recipe=recipe.text(), versions=versions(),
+        missing=lacks, combinations=combinations(mdata), level=recipe.impute.level, parts=parts, recipe=recipe.text(),
+        versions=versions(),
     )  # fmt: skip
 
 
@@ -249,13 +250,20 @@ def _summaries(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _maps(s: Study, mdata: md.MuData, recipe: ImputeRecipe) -> dict[str, np.ndarray]:
-    """What is really missing, and what some patterns hide: samples x features."""
+    """What is really missing, and what each pattern hides at its first rate: all samples x features."""
     table = aligned(mdata.mod[s.target], mdata.obs_names)
     x = table.x if isinstance(table.x, np.ndarray) else table.x.toarray()
     maps = {"missing": np.isnan(x)}
-    for pattern, rate in s.scores[["pattern", "rate"]].drop_duplicates("pattern").itertuples(index=False):
-        share = 0.2 if pattern == ROWS or np.isnan(rate) else float(rate)
-        maps[pattern] = mask(mdata, s.target, pattern=pattern, rate=share, seed=recipe.base.training.seed).to_numpy()
+    for setting in s.settings:
+        if setting.pattern not in maps:
+            plan = plan_of(recipe, s.target, setting)
+            hidden = plan.mask(mdata, s.target)
+            if hidden is None:
+                parts = plan.parts(mdata, s.target)[0]
+                rows = mdata.obs_names.isin(parts.index[parts == "test"])
+                maps[setting.pattern] = rows[:, None] & ~maps["missing"]
+            else:
+                maps[setting.pattern] = hidden.reindex(mdata.obs_names, fill_value=False).to_numpy()
     return maps
 
 

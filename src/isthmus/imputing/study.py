@@ -12,14 +12,14 @@ import mudata as md
 import numpy as np
 import pandas as pd
 
-from isthmus.data.split import labels
 from isthmus.data.table import aligned
 from isthmus.errors import DataError, InputError, RecipeError, RunError
-from isthmus.impute.choice import Choice, choose
+from isthmus.impute.choice import Choice, choose, of_kind
 from isthmus.impute.filling import ENTRIES, ROWS
-from isthmus.impute.masks import GAPS
+from isthmus.impute.masks import GAPS, STANDARD
 from isthmus.imputing.fold import Setting, methods_of
-from isthmus.imputing.recipe import ImputeRecipe, split_of
+from isthmus.imputing.protocol import check_protocol, plan_of
+from isthmus.imputing.recipe import ImputeRecipe
 from isthmus.imputing.work import WORK, fold_of, jobs_of
 from isthmus.training.engine import InterruptedTraining
 from isthmus.workers import InterruptedWork, Job, Progress, run_jobs
@@ -27,7 +27,6 @@ from isthmus.workers import InterruptedWork, Job, Progress, run_jobs
 __all__ = ["Labour", "Study", "missing", "study", "targets_of"]
 
 log = logging.getLogger("isthmus.impute")
-STANDARD = (GAPS, ROWS, "random", "sample", "feature")
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,8 @@ class Study:
 
     Attributes
     ----------
+    settings
+        Patterns, rates and repeats.
     scores
         A row per method, pattern, rate, repeat and fold; see `isthmus.impute.benchmark`.
     choices
@@ -73,6 +74,7 @@ class Study:
     """
 
     target: str
+    settings: list[Setting] = field(default_factory=list)
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     choices: dict[str, Choice] = field(default_factory=dict)
     samples: list[pd.DataFrame] = field(default_factory=list)
@@ -115,6 +117,7 @@ def settings_of(recipe: ImputeRecipe, lack: Mapping[str, Any], *, alone: bool) -
     keys = recipe.impute
     patterns = [p for p in keys.patterns or STANDARD if not (p == GAPS and not lack["missing"])]
     patterns = [p for p in patterns if not (alone and p in (ROWS, "mar"))]
+    patterns.sort(key=lambda p: p != GAPS)  # the one that counts is the one that is looked at closely
     if not patterns:
         hint = "random, sample and feature always have one"
         raise RecipeError("have no meaning here", where="impute.patterns", met=list(keys.patterns or ()), hint=hint)
@@ -132,8 +135,10 @@ def settings_of(recipe: ImputeRecipe, lack: Mapping[str, Any], *, alone: bool) -
 def study(mdata: md.MuData, target: str, recipe: ImputeRecipe, lack: Mapping[str, Any], labour: Labour) -> Study:
     """Score every method in every setting, and choose."""
     found = Study(target)
-    settings = settings_of(recipe, lack, alone=len(mdata.mod) < 2)
-    jobs = jobs_of(recipe, target, settings, len(labels(mdata.obs, split_of(recipe, 0))))
+    found.settings = settings_of(recipe, lack, alone=len(mdata.mod) < 2)
+    check_protocol(recipe, mdata, target, found.settings)
+    folds = len(plan_of(recipe, target, found.settings[0]).parts(mdata, target))
+    jobs = jobs_of(recipe, target, found.settings, folds)
     records = labour.done(jobs)
     rows: list[dict[str, Any]] = []
     for job in jobs:
@@ -147,7 +152,7 @@ def study(mdata: md.MuData, target: str, recipe: ImputeRecipe, lack: Mapping[str
     found.scores = pd.DataFrame(rows)
     _told(found)
     for kind in (ENTRIES, ROWS):
-        of = found.scores[(found.scores["pattern"] == ROWS) == (kind == ROWS)]
+        of = of_kind(found.scores, kind)
         if len(of):
             efforts = {n: type(m).effort for n, m in methods_of(recipe, list(dict.fromkeys(of["method"])))}
             found.choices[kind] = choose(of, efforts)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ import mudata as md
 import numpy as np
 import pandas as pd
 
-from isthmus.data.content import fingerprint
+from isthmus.data.content import content_of, fingerprint
 from isthmus.experiment import cohort
 from isthmus.impute.tasks import tasks
 from isthmus.imputing.fold import Fold, Setting, scored_fold
-from isthmus.imputing.recipe import ImputeRecipe, parse_impute_recipe, split_of
+from isthmus.imputing.protocol import plan_of
+from isthmus.imputing.recipe import ImputeRecipe, parse_impute_recipe
 from isthmus.workers import Job
 from isthmus.yaml_text import load_yaml
 
@@ -35,6 +35,7 @@ CLOSER = 3.0
 def jobs_of(recipe: ImputeRecipe, target: str, settings: Sequence[Setting], folds: int) -> list[Job]:
     """A job per setting and fold; its key says what comes of it: recipe, content of the files, setting, fold."""
     text, mark = recipe.text(), fingerprint(recipe.base.data.model_dump(mode="json"))
+    mark += "" if recipe.impute.masks is None else content_of(Path(recipe.impute.masks))
     made = []
     for setting in settings:
         for fold in range(folds):
@@ -66,11 +67,8 @@ def work(task: dict[str, Any], place: Path) -> dict[str, Any]:
     """
     recipe, mdata = _recipe(task["recipe"]), read_cohort(task["recipe"])
     setting, fold = Setting(**task["setting"]), int(task["fold"])
-    every = tasks(
-        mdata, task["target"], pattern=setting.pattern, rate=setting.rate, folds=split_of(recipe, setting.repeat),
-        seed=recipe.base.training.seed + setting.repeat, classes=recipe.impute.classes, prepare=recipe.base.prepare,
-    )  # fmt: skip
-    found = scored_fold(next(islice(every, fold, None)), recipe, mdata.obs, setting, fold)
+    (one,) = tasks(mdata, task["target"], plan_of(recipe, task["target"], setting), only=fold)
+    found = scored_fold(one, recipe, mdata.obs, setting, fold)
     for name in TABLES:
         if parts := getattr(found, name):
             pd.concat(parts, ignore_index=True).to_parquet(_beside(place, f"{name}.parquet"))

@@ -9,31 +9,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isthmus.impute.choice import BASELINES, counted, of_kind
+from isthmus.impute.downstream import BOTH, ORIGINAL, SOURCE
+from isthmus.impute.masks import ENTRIES, ROWS
 from isthmus.plot import compare as boxes
 from isthmus.plot import impute as plot
 from isthmus.report.blocks import Block, CodeBlock, Facts, FigureBlock, Page, Section, TableBlock
 
 __all__ = ["ImputeResults", "impute_page"]
 
-BASELINES = ("mean", "median", "class_mean")
-KINDS = {"entries": "single entries missing", "modality": "samples without it"}
+KINDS = {ENTRIES: "single entries missing", ROWS: "samples without it"}
 NUMBERS = {
-    "mse": ".4f", "nrmse": ".3f", "r2": ".3f", "r2_overall": ".3f", "pearson_sample": ".3f", "pearson_feature": ".3f",
-    "mse_raw": ".4g", "r2_raw": ".3f", "balanced_accuracy": ".3f", "ordinal_error": ".3f", "coverage": ".3f",
-    "width": ".3f", "seconds": ".3g", "rate": "g",
+    "mse": ".4f", "nrmse": ".3f", "r2": ".3f", "r2_feature": ".3f", "pearson_sample": ".3f", "pearson_feature": ".3f",
+    "mse_raw": ".4g", "r2_raw": ".3f", "r2_feature_raw": ".3f", "balanced_accuracy": ".3f", "ordinal_error": ".3f",
+    "coverage": ".3f", "width": ".3f", "seconds": ".3g", "rate": "g",
 }  # fmt: skip
 SHOWN = (
-    "method", "mse", "sd", "r2", "pearson_sample", "pearson_feature", "balanced_accuracy", "coverage", "width",
-    "seconds",
+    "method", "mse", "sd", "r2", "r2_feature", "pearson_sample", "pearson_feature", "balanced_accuracy",
+    "ordinal_error", "coverage", "width", "seconds",
 )  # fmt: skip
 WORDS = {
     "Hidden": "Known entries (or, for `modality`, whole test samples) that no method sees. By folds of samples; "
     "scaling, methods and widths are fitted on visible training entries. All methods get the same inputs.",
     "gaps, modality, random, sample, feature": "How entries are hidden: as in the real gaps; whole samples; anywhere; "
     "half of the entries of some samples; half of those of some features.",
-    "MSE, R², Pearson": "Of hidden entries in units of the training samples' standard deviation; R² against the train "
-    "means (the method `mean` has 0 but for chance), averaged over features; Pearson within features and within "
-    "samples.",
+    "mar, mnar_low": "The likelier to be hidden, the higher the sample lies on the first component of another "
+    "modality; low values sooner than high ones.",
+    "MSE, sd": "Mean squared error of hidden entries, in units of the training samples' standard deviation; its "
+    "standard deviation over folds, repeats, patterns and rates.",
+    "R²": "Over all hidden values together, against the train means (the method `mean` has 0 but for chance): what the "
+    "verdict says, and what goes with the MSE by which methods are chosen. R² by feature is the mean over features, "
+    "each counted alike; where few values of a feature are hidden it is noise.",
+    "Pearson": "Within features and within samples, then averaged.",
     "balanced accuracy, ordinal error": "Where values are a few whole numbers: of the nearest call; and the mean "
     "distance in calls.",
     "As good": "The mean difference to the best method, fold by fold, is no larger than its standard error, corrected "
@@ -58,6 +65,8 @@ class ImputeResults:
         A title; size; what came of it, in words.
     missing
         modality, samples, absent, features, entries, missing.
+    combinations
+        A row per combination of modalities, and how many samples have it.
     level
         Of the intervals.
     parts
@@ -72,6 +81,7 @@ class ImputeResults:
     subtitle: str
     verdict: list[str]
     missing: pd.DataFrame
+    combinations: pd.DataFrame
     level: float
     parts: list[dict[str, Any]]
     recipe: str
@@ -90,10 +100,14 @@ def impute_page(results: ImputeResults) -> Page:
 def _gaps(results: ImputeResults) -> Section:
     caption = "What every modality lacks: samples that are absent from it, and missing entries of the others."
     blocks: list[Block] = [TableBlock(results.missing, caption, "missing")]
+    if len(results.combinations) > 1:
+        caption = "How many samples have which modalities."
+        blocks.append(TableBlock(results.combinations, caption, "combinations"))
     for part in results.parts:
         caption = (
-            f"{part['target']}: what is really missing, and what was hidden to score methods; samples in the order of "
-            "the data, features in that of the table; above, the share of all entries."
+            f"{part['target']}: what is really missing, and what was hidden to score methods (at the first rate and "
+            "repeat; of `modality`, the test samples of the first fold); samples in the order of the data, features in "
+            "that of the table; above, the share of all entries."
         )
         blocks.append(FigureBlock(plot.mask_maps(part["masks"]), caption, f"masks-{part['target']}"))
     return Section("What is missing", tuple(blocks))
@@ -103,7 +117,7 @@ def _scores(part: dict[str, Any]) -> Section:
     target, scores = part["target"], part["scores"]
     blocks: list[Block] = []
     for kind, table in part["choices"].items():
-        of = _of_kind(scores, kind)
+        of = counted(of_kind(scores, kind))
         means = of.groupby("method", sort=False).mean(numeric_only=True).reset_index()
         shown = table.merge(means.drop(columns=["mse"]), on="method")
         excerpt = shown[[c for c in (*SHOWN, "as_good") if c in shown]]
@@ -124,12 +138,6 @@ def _scores(part: dict[str, Any]) -> Section:
     excerpt = means[columns].sort_values(["pattern", "rate", "mse"], kind="stable")
     blocks.append(TableBlock(means, caption, f"scores-{target}", NUMBERS, 120, excerpt, sortable=True))
     return Section(f"{target}: who fills it best", tuple(blocks))
-
-
-def _of_kind(scores: pd.DataFrame, kind: str) -> pd.DataFrame:
-    rows = scores[(scores["pattern"] == "modality") == (kind == "modality")]
-    gaps = rows[(rows["pattern"] == "gaps") & rows["mse"].notna()]
-    return gaps if len(gaps) else rows
 
 
 def _errors(scores: pd.DataFrame) -> Any:
@@ -194,15 +202,16 @@ def _sure(part: dict[str, Any], level: float) -> Section:
             "the dashed line intervals hold what they promise; grey lines are the other methods."
         )
         blocks.append(FigureBlock(plot.calibration(of, chosen=chosen), caption, f"calibration-{target}-{kind}"))
-        own = features[(features["kind"] == kind) & (features["method"] == part["chosen"][kind])]
-        worst = own.sort_values("coverage", kind="stable").drop(columns=["kind"])
+        every = features[features["kind"] == kind].drop(columns=["kind"])
+        own = every[every["method"] == part["chosen"][kind]]
+        worst = own.sort_values("coverage", kind="stable").head(10)
         caption = (
             f"{target}, {KINDS[kind]}: {part['chosen'][kind]} by feature, the least covered first; mean of "
             f"{100 * level:g} % intervals {own['coverage'].mean():.3f}, of features between their 5th and 95th "
-            f"percentile {_range(own['coverage'])}."
+            f"percentile {_range(own['coverage'])}. The file has all features and methods."
         )
         formats = {**NUMBERS, "pearson": ".3f"}
-        blocks.append(TableBlock(worst, caption, f"features-{target}-{kind}", formats, 10))
+        blocks.append(TableBlock(every, caption, f"features-{target}-{kind}", formats, 10, worst))
     return Section(f"{target}: how sure it is", tuple(blocks))
 
 
@@ -235,7 +244,7 @@ def _downstream(part: dict[str, Any]) -> Section:
 
 
 def _originals(rows: pd.DataFrame) -> Sequence[str]:
-    return [v for v in dict.fromkeys(rows["values"]) if v in ("original", "source alone", "source + original")]
+    return [v for v in dict.fromkeys(rows["values"]) if v in (ORIGINAL, SOURCE, BOTH)]
 
 
 def _pooled(part: dict[str, Any]) -> Section:
