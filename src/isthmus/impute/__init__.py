@@ -3,7 +3,7 @@
 from isthmus.impute.benchmark import benchmark
 from isthmus.impute.calls import as_calls
 from isthmus.impute.choice import Choice, choose
-from isthmus.impute.filling import Filler, fill, fit_filler
+from isthmus.impute.filling import Filler, Filling, fill, fit_filler
 from isthmus.impute.imputer import Imputer, make, names
 from isthmus.impute.intervals import Pooled, half_widths, multiple, pooled, residuals, rubin
 from isthmus.impute.masks import GAPS, PATTERNS, mask, read_mask, write_mask
@@ -15,6 +15,7 @@ __all__ = [
     "PATTERNS",
     "Choice",
     "Filler",
+    "Filling",
     "Imputer",
     "Plan",
     "Pooled",

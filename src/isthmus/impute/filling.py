@@ -24,7 +24,7 @@ from isthmus.impute.tasks import UNBOUNDED, check_names, dense, values_of
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.preparation import Preparation
 
-__all__ = ["ENTRIES", "ROWS", "Filler", "fill", "fit_filler"]
+__all__ = ["ENTRIES", "ROWS", "Filler", "Filling", "fill", "fit_filler"]
 
 THINNED = 0.2
 """Most that is hidden at a time of the samples set aside for the intervals."""
@@ -135,27 +135,12 @@ class Filler:
         return ad.AnnData(value, obs, var, layers=layers)
 
 
-def fit_filler(
-    mdata: md.MuData,
-    target: str,
-    *,
-    methods: Entry | Mapping[str, Entry],
-    prepare: Mapping[str, Sequence[Any]] | None = None,
-    classes: str | None = None,
-    level: float = 0.9,
-    calls: bool = False,
-    seed: int = 0,
-) -> Filler:
-    """Fit methods on all that is observed of a modality.
+@dataclass(frozen=True)
+class Filling:
+    """What else `fit_filler` is told.
 
-    Parameters
+    Attributes
     ----------
-    mdata
-        The cohort.
-    target
-        The modality whose gaps are to be filled.
-    methods
-        A method (see `benchmark`), or one for each of `entries` and `modality`: the two kinds of gap.
     prepare
         Modality to steps; `[standardise]` by default.
     classes
@@ -166,6 +151,28 @@ def fit_filler(
         Return whole numbers where the modality holds few distinct ones, such as copy-number calls.
     seed
         Of what is set aside for the intervals.
+    """
+
+    prepare: Mapping[str, Sequence[Any]] | None = None
+    classes: str | None = None
+    level: float = 0.9
+    calls: bool = False
+    seed: int = 0
+
+
+def fit_filler(mdata: md.MuData, target: str, *, methods: Entry | Mapping[str, Entry], **keys: Any) -> Filler:
+    """Fit methods on all that is observed of a modality.
+
+    Parameters
+    ----------
+    mdata
+        The cohort.
+    target
+        The modality whose gaps are to be filled.
+    methods
+        A method (see `benchmark`), or one for each of `entries` and `modality`: the two kinds of gap.
+    **keys
+        `prepare`, `classes`, `level`, `calls`, `seed`: see `Filling`.
 
     Returns
     -------
@@ -178,21 +185,22 @@ def fit_filler(
     DataError
         Nothing of the modality is observed.
     """
-    check_names(mdata, target, classes)
-    here, rows, levels = _observed(mdata, target, calls=calls)
-    pipeline = Pipeline(list((prepare or {}).get(target, UNBOUNDED))).fit(here, target)
+    how = Filling(**keys)
+    check_names(mdata, target, how.classes)
+    here, rows, levels = _observed(mdata, target, calls=how.calls)
+    pipeline = Pipeline(list((how.prepare or {}).get(target, UNBOUNDED))).fit(here, target)
     if len(pipeline.features_inverse_) != len(set(pipeline.features_inverse_)):
         raise RecipeError("makes several features of one", where=f"prepare.{target}", wanted="steps that can be undone")
-    sources = _sources(mdata, target, prepare)
-    x, extra = values_of(pipeline, here), {k: v[rows] for k, v in _extra(sources, classes, mdata).items()}
+    sources = _sources(mdata, target, how.prepare)
+    x, extra = values_of(pipeline, here), {k: v[rows] for k, v in _extra(sources, how.classes, mdata).items()}
     fitted, widths, errors = {}, {}, {}
     for kind, entry in _by_kind(methods).items():
         method = make(entry)[1]
         hide = hiding(ROWS if kind == ROWS else GAPS, THINNED)
-        errors[kind] = residuals(method, x, hide, seed=seed, **extra)
-        widths[kind] = half_widths(errors[kind], level)
+        errors[kind] = residuals(method, x, hide, seed=how.seed, **extra)
+        widths[kind] = half_widths(errors[kind], how.level)
         fitted[kind] = clone(method).fit(x, y=None, **extra)
-    return Filler(target, pipeline, sources, fitted, widths, level, levels, classes, errors)
+    return Filler(target, pipeline, sources, fitted, widths, how.level, levels, how.classes, errors)
 
 
 def _observed(mdata: md.MuData, target: str, *, calls: bool) -> tuple[Table, np.ndarray, np.ndarray | None]:
