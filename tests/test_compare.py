@@ -16,6 +16,7 @@ from scipy import stats
 
 import isthmus as ist
 from isthmus import assess
+from isthmus.cli import main
 from isthmus.comparing.compare import compare
 from isthmus.comparing.grid import cells
 from isthmus.comparing.parts import Sight, parts
@@ -540,25 +541,23 @@ def test_tables_hold_what_the_specification_names(small):
 
 
 @pytest.mark.slow
-def test_the_command_prints_the_verdict_and_ends_well_though_a_setting_failed(tmp_path):
+def test_the_command_prints_the_verdict_and_ends_well_though_a_setting_failed(tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
     section = {"grid": {"model.name": ["autoencoder", "translator"]}, "modalities": [["rna"]], "baselines": ["pca"]}
     recipe.write_text(json.dumps(tree(**section)), encoding="utf-8")
     arguments = ["compare", str(recipe), "training.epochs=1", "--out", str(tmp_path / "out"), "--workers", "1"]
     code = "import sys; from isthmus.cli import main; main(sys.argv[1:])"
 
-    def isthmus(*given):
-        return subprocess.run(
-            [sys.executable, "-c", code, *given], capture_output=True, text=True, timeout=120, check=False
-        )
-
-    done = isthmus(*arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == str(tmp_path / "out" / "report.html")
     assert "Translator: " in done.stdout
-    wrong = isthmus("compare", str(recipe), "compare.grid={model.latnt: [2]}", "--out", str(tmp_path / "new"))
-    assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: compare.grid.model.latnt")
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", str(recipe), "compare.grid={model.latnt: [2]}", "--out", str(tmp_path / "new")])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: compare.grid.model.latnt")
     assert not (tmp_path / "new").exists()
 
 
