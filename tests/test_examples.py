@@ -15,7 +15,7 @@ from isthmus.imputing.recipe import load_impute_recipe
 from isthmus.recipe import load_recipe
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.yaml"))
-RECIPES = [p for p in EXAMPLES if not p.stem.startswith("impute_")]
+RECIPES = [p for p in EXAMPLES if not p.stem.startswith(("impute_", "associate_"))]
 CHEAP = ("evaluate.embedding.learners=[logistic]", "evaluate.embedding.baselines=[pca]")
 SAMPLES = {"pancan12": 2421, "brca": 956, "citeseq": 5484, "acc_mosaic": 92, "simulated": 400}
 

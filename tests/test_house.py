@@ -17,6 +17,7 @@ import yaml
 
 import isthmus
 from isthmus import registry
+from isthmus.associating.recipe import load_associate_recipe
 from isthmus.imputing.recipe import load_impute_recipe
 from isthmus.recipe import load_recipe
 
@@ -197,7 +198,7 @@ def test_no_path_of_a_developers_machine_is_committed():
 def test_an_example_finds_its_data_and_says_where_the_public_does(path):
     written = path.read_text(encoding="utf-8")
     recipe = yaml.safe_load(written)
-    sections = {"data", "prepare", "likelihood", "model", "training", "evaluate", "compare", "tune", "impute"}
+    sections = {"data", "prepare", "likelihood", "model", "training", "evaluate", "compare", "tune", "impute", "associate"}
     assert set(recipe) <= sections
     if "read" in recipe["data"]:
         assert "Where the public gets the data:" in written
@@ -209,7 +210,7 @@ def test_an_example_finds_its_data_and_says_where_the_public_does(path):
         if SHARED.is_dir():
             assert [p for p in away if not (SHARED / p.partition("}/")[2]).exists()] == []
         assert isinstance(read, str) or set(recipe["prepare"]) == set(read)
-    assert re.search(rf"isthmus (run|compare|impute) examples/{re.escape(path.name)}", written)
+    assert re.search(rf"isthmus (run|compare|impute|associate) examples/{re.escape(path.name)}", written)
 
 
 @pytest.mark.parametrize("path", [p for p in RECIPES if p.stem.startswith("impute_")], ids=lambda p: p.stem)
@@ -223,7 +224,19 @@ def test_an_example_of_imputation_is_a_valid_recipe(path):
     }
 
 
-@pytest.mark.parametrize("path", [p for p in RECIPES if not p.stem.startswith("impute_")], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [p for p in RECIPES if p.stem.startswith("associate_")], ids=lambda p: p.stem)
+def test_an_example_of_association_is_a_valid_recipe(path):
+    recipe = load_associate_recipe(path, ["associate.fdr=0.2"])
+    assert recipe.associate.fdr == 0.2
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))["associate"]
+    resolved = yaml.safe_load(recipe.text())["associate"]
+    plain = {k: v for k, v in written.items() if not isinstance(v, dict) and k not in recipe.associate.paths}
+    assert {k: resolved[k] for k in plain} == plain
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in RECIPES if not p.stem.startswith(("impute_", "associate_"))], ids=lambda p: p.stem
+)
 def test_an_example_is_a_valid_recipe(path):
     recipe = load_recipe(path, ["training.epochs=2"])
     assert recipe.training.epochs == 2

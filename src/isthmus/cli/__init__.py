@@ -17,6 +17,7 @@ VERBS = {
     "compare": "a grid of settings beside the baselines: one leaderboard",
     "tune": "search the settings that suit the data",
     "impute": "fill what is missing by the method that fills best what is known",
+    "associate": "which features of two modalities go together, groups taken out",
     "apply": "a saved model on new samples",
     "simulate": "write a cohort with planted truth",
     "models": "the architectures there are",
