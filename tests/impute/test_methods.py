@@ -312,3 +312,31 @@ def test_component_ridge_keeps_the_strongest_components(monkeypatch):
     absent = np.full((40, x.shape[1]), np.nan)
     filled = make("component_ridge")[1].fit(x[:120], source=source[:120]).transform(absent, source=source[120:])
     assert ((filled - x[120:]) ** 2).mean() < 0.5
+
+
+def test_pls_is_that_of_scikit_learn():
+    from sklearn.cross_decomposition import PLSRegression
+
+    x, source = tables(n=300, f=50, p=60, rank=12)
+    method = make({"pls": {"components": (6,)}})[1].fit(x[:250], source=source[:250])
+    theirs = PLSRegression(6, scale=False, max_iter=5000, tol=1e-14).fit(source[:250], x[:250]).predict(source[250:])
+    absent = np.full((50, x.shape[1]), np.nan)
+    np.testing.assert_allclose(method.transform(absent, source=source[250:]), theirs, atol=2e-3)
+
+
+def test_correlated_features_of_a_large_table_are_those_of_a_small_one(monkeypatch):
+    from isthmus.impute.methods import correlated_features
+
+    x, _ = tables()
+    shown = np.where(hidden(x), np.nan, x)
+    filled = []
+    for most in (10**9, 1):
+        monkeypatch.setattr(correlated_features, "LARGE", most)
+        filled.append(make("correlated_features")[1].fit(shown[:120]).transform(shown[120:]))
+    np.testing.assert_allclose(*filled, atol=1e-3)
+
+
+def test_networks_train_for_fewer_epochs_on_large_cohorts():
+    method = make("translator")[1]
+    assert [method._loop(n)["epochs"] for n in (100, 765, 6651, 10**6)] == [200, 200, 23, 20]
+    assert make({"translator": {"epochs": 90}})[1]._loop(10**6)["epochs"] == 90

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from isthmus.fitted import Fitted
 
 TARGET, SOURCE = "target", "source"
+BATCH, EPOCHS, FEWEST, STEPS = 64, 200, 20, 2400
+"""Samples a step; at most so many epochs and at least so many; within these, about so many steps."""
 
 
 class NeuralImputer(Imputer):
@@ -30,7 +32,7 @@ class NeuralImputer(Imputer):
     def __init__(
         self,
         *,
-        epochs: int = 200,
+        epochs: int | None = None,
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
         loop: Mapping[str, Any] | None = None,
@@ -43,7 +45,15 @@ class NeuralImputer(Imputer):
 
     def training(self) -> dict[str, Any]:
         """Settings of the training loop; what the caller sets comes last."""
-        return {"epochs": self.epochs, "batch_size": 64, "patience": 20, "seed": self.seed, **(self.loop or {})}
+        epochs = EPOCHS if self.epochs is None else self.epochs
+        return {"epochs": epochs, "batch_size": BATCH, "patience": 20, "seed": self.seed, **(self.loop or {})}
+
+    def _loop(self, n: int) -> dict[str, Any]:
+        """The same for n samples: where nobody sets epochs, a large cohort gets as many steps as one of 770 does."""
+        loop = self.training()
+        if self.epochs is None and "epochs" not in (self.loop or {}):
+            loop["epochs"] = min(loop["epochs"], max(FEWEST, STEPS // -(-n // loop["batch_size"])))
+        return loop
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:
         from isthmus.fitting import fit
@@ -56,7 +66,7 @@ class NeuralImputer(Imputer):
         if self.needs_source and len(tables) < 2:
             return
         prepare: dict[str, list[Any]] = {m: [] for m in tables}
-        self.fitted_ = fit(self.model(tables), cohort(tables), prepare=prepare, training=self.training())
+        self.fitted_ = fit(self.model(tables), cohort(tables), prepare=prepare, training=self._loop(len(x)))
 
     def tables(self, x: np.ndarray, source: np.ndarray | None) -> dict[str, np.ndarray]:
         """What the network reads, centred, each table on a scale of one."""

@@ -9,15 +9,17 @@ LSimpute: Bø, Dysvik & Jonassen, Nucleic Acids Research 2004, doi:10.1093/nar/g
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, no_type_check
 
 import numpy as np
+from numba import njit
 
 from isthmus.impute.imputer import Imputer
 
 CANDIDATES = 8
 """Of the best correlated features so many times k are kept, since a sample may miss the best."""
-CHUNK = 64
+LARGE = 500_000
+"""Of tables with more entries the correlations are single-precision products."""
 
 
 class CorrelatedFeatures(Imputer):
@@ -43,12 +45,13 @@ class CorrelatedFeatures(Imputer):
         z = centred / self.sd_
         keep = min(CANDIDATES * self.k, x.shape[1] - 1)
         f = x.shape[1]
+        values, seen = (m.astype(np.float32) if x.size > LARGE else m for m in (z, shown))
         self.near_, self.r_ = np.zeros((f, keep), dtype=np.intp), np.zeros((f, keep))
         for start in range(0, f, 512):
             block = slice(start, min(start + 512, f))
-            r = _correlations(z, shown, block)
+            r = _correlations(values, seen, block)
             r[np.arange(r.shape[0]), np.arange(block.start, block.stop)] = 0
-            order = np.argsort(-np.abs(r), axis=1, kind="stable")[:, :keep]
+            order = _largest(np.abs(r), keep)
             self.near_[block], self.r_[block] = order, np.take_along_axis(r, order, axis=1)
         self.slope_ = np.ones(f)
         self.slope_ = self._slopes(z, shown.astype(bool))
@@ -67,20 +70,43 @@ class CorrelatedFeatures(Imputer):
         """What the k best observed features say of the wanted entries, standardised; NaN where none is observed."""
         said = np.full(z.shape, np.nan)
         weight = self.r_**2 / np.maximum(1 - self.r_**2, 1e-3)
-        for j in np.flatnonzero(wanted.any(axis=0)):
-            rows = np.flatnonzero(wanted[:, j])
-            values = z[np.ix_(rows, self.near_[j])]
-            seen = ~np.isnan(values)
-            first = seen & (np.cumsum(seen, axis=1) <= self.k)
-            w = np.where(first, weight[j], 0)
-            total = w.sum(axis=1)
-            mean = (w * self.r_[j] * np.nan_to_num(values)).sum(axis=1)
-            said[rows, j] = np.where(total > 0, mean / np.maximum(total, 1e-300), np.nan)
+        _speak(z, wanted, (self.near_, self.r_, weight), self.k, said)
         return said
 
     def predict(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> np.ndarray:
         said = self._said((x - self.mean_) / self.sd_, np.isnan(x))
         return np.asarray(self.mean_ + said * self.slope_ * self.sd_)
+
+
+@njit(nogil=True, cache=True)
+@no_type_check  # what numba compiles must not be wrapped by the tests' type checks
+def _speak(z, wanted, neighbours, k, said) -> None:  # noqa: ANN001
+    """Weighted means of the first k neighbours that are observed, for the wanted entries."""
+    near, r, weight = neighbours
+    for i in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            if not wanted[i, j]:
+                continue
+            count, power, total = 0, 0.0, 0.0
+            for c in range(near.shape[1]):
+                value = z[i, near[j, c]]
+                if value == value:
+                    power += weight[j, c]
+                    total += weight[j, c] * r[j, c] * value
+                    count += 1
+                    if count == k:
+                        break
+            if power > 0:
+                said[i, j] = total / power
+
+
+def _largest(size: np.ndarray, keep: int) -> np.ndarray:
+    """Places of the `keep` largest of every row, largest first."""
+    if keep >= size.shape[1]:
+        return np.argsort(-size, axis=1, kind="stable")
+    near = np.sort(np.argpartition(-size, keep, axis=1)[:, :keep], axis=1)
+    order = np.argsort(-np.take_along_axis(size, near, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(near, order, axis=1)
 
 
 def _correlations(z: np.ndarray, shown: np.ndarray, block: slice) -> np.ndarray:

@@ -25,7 +25,7 @@ class MIWAEImputer(NeuralImputer):
     Parameters
     ----------
     epochs, seed
-        Of the training.
+        Of the training; None: 200 epochs, fewer of more than 770 samples, but no fewer than 20.
     settings
         Keys of the architecture `vae`; 32 latent dimensions without norm by default.
     loop
@@ -39,7 +39,7 @@ class MIWAEImputer(NeuralImputer):
     def __init__(
         self,
         *,
-        epochs: int = 200,
+        epochs: int | None = None,
         seed: int = 0,
         settings: Mapping[str, object] | None = None,
         loop: Mapping[str, object] | None = None,

@@ -1,4 +1,10 @@
-"""Partial least squares from another modality: scikit-learn's, components chosen on a fifth of training.
+r"""Partial least squares from another modality, components chosen on a fifth of training.
+
+By the kernel algorithm, which deflates :math:`S = X'Y` alone and gives what scikit-learn's `PLSRegression` gives (Dayal
+& MacGregor, Improved PLS algorithms, Journal of Chemometrics 1997,
+doi:10.1002/(SICI)1099-128X(199701)11:1<73::AID-CEM435>3.0.CO;2-#): with w the first left singular vector of S,
+:math:`r = w - \sum_i (p_i'w) r_i`, :math:`t = Xr`, :math:`p = X't/t't`, :math:`q = S'r/t't` and
+:math:`S \gets S - p q' t't`.
 
 Wold, Sjöström & Eriksson, PLS-regression: a basic tool of chemometrics, Chemometrics and Intelligent Laboratory Systems
 2001, doi:10.1016/S0169-7439(01)00155-1.
@@ -6,15 +12,16 @@ Wold, Sjöström & Eriksson, PLS-regression: a basic tool of chemometrics, Chemo
 
 from __future__ import annotations
 
-import warnings
 from typing import ClassVar
 
 import numpy as np
-from sklearn.cross_decomposition import PLSRegression
-from sklearn.exceptions import ConvergenceWarning
 
 from isthmus.impute.imputer import Imputer
-from isthmus.impute.linear import paired
+from isthmus.impute.linear import TINY, paired, simple_fill
+
+BLOCK, ITERATIONS, TOLERANCE = 32, 100, 1e-4
+LARGE = 4_000_000
+"""Of cross products with more entries than this the components come in single precision."""
 
 
 class PLS(Imputer):
@@ -37,43 +44,64 @@ class PLS(Imputer):
         if (pair := paired(x, source, self.mean_)) is None:
             return
         y, _, self.source_mean_, centred = pair
-        self.varies_ = y.std(axis=0) > 0
         most = min(len(y) - 1, centred.shape[1])
         tried = sorted({min(c, most) for c in self.components})
-        if self.varies_.any() and most >= 1:
-            k = self._choice(centred, y[:, self.varies_], tried)
-            model = _fit(centred, y[:, self.varies_], k)
-            self.rotations_, self.loadings_ = model.x_rotations_, model.y_loadings_
-            self.offset_ = model.intercept_ - model._x_mean @ model.x_rotations_ @ model.y_loadings_.T
+        if most >= 1 and y.any():
+            k = self._choice(centred, y, tried)
+            self.rotations_, self.loadings_, self.offset_ = _fit(centred, y, k)
 
     @staticmethod
     def _choice(x: np.ndarray, y: np.ndarray, tried: list[int]) -> int:
         if len(tried) == 1 or len(x) < 10:
             return tried[0]
         order = np.random.default_rng(0).permutation(len(x))
-        held, rest = order[: len(x) // 5], order[len(x) // 5 :]
+        held, rest = np.sort(order[: len(x) // 5]), np.sort(order[len(x) // 5 :])
         tried = sorted({min(c, len(rest) - 1) for c in tried})
-        model = _fit(x[rest], y[rest], tried[-1])
-        errors = [((_predict(model, x[held], k) - y[held]) ** 2).mean() for k in tried]
+        rotations, loadings, offset = _fit(x[rest], y[rest], tried[-1])
+        scores, truth = x[held] @ rotations, y[held] - offset
+        errors = [((scores[:, :k] @ loadings[:, :k].T - truth) ** 2).mean() for k in tried]
         return tried[int(np.argmin(errors))]
 
     def predict(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> np.ndarray:
         found = np.broadcast_to(self.mean_, x.shape).copy()
         if self.rotations_ is not None and source is not None:
-            centred = np.nan_to_num(source - self.source_mean_)
-            found[:, self.varies_] += centred @ self.rotations_ @ self.loadings_.T + self.offset_
+            found += simple_fill(source, self.source_mean_) @ self.rotations_ @ self.loadings_.T + self.offset_
             found[np.isnan(source).all(axis=1)] = np.nan
         return found
 
 
-def _fit(x: np.ndarray, y: np.ndarray, k: int) -> PLSRegression:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", UserWarning)  # "y residual is constant": the later components are zero
-        return PLSRegression(k, scale=False, max_iter=200, tol=1e-5).fit(x, y)
+def _fit(x: np.ndarray, y: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rotations R (p x k) and loadings Q (f x k) of at most k components, and the offset: y is near X R Q' + offset."""
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    if x.shape[1] * y.shape[1] > LARGE:
+        x, y, x_mean, y_mean = (m.astype(np.float32) for m in (x, y, x_mean, y_mean))
+    s = x.T @ y - len(x) * np.outer(x_mean, y_mean)
+    rotations, projections, loadings = (np.zeros((len(m), k)) for m in (s, s, s.T))
+    least = TINY * max(float(np.abs(s).max()), 1e-300)
+    block = np.random.default_rng(0).normal(size=(s.shape[1], BLOCK)).astype(s.dtype)
+    for i in range(k):
+        w, block = _direction(s, block)
+        r = w - rotations[:, :i] @ (projections[:, :i].T @ w)
+        t = x @ r - x_mean @ r
+        power = float(t @ t)
+        if power <= TINY or np.abs(s.T @ r).max() <= least:
+            break  # nothing is left to explain
+        rotations[:, i], loadings[:, i] = r, s.T @ r / power
+        projections[:, i] = (x.T @ t - x_mean * t.sum()) / power
+        s -= np.outer(projections[:, i] * power, loadings[:, i])
+    return rotations, loadings, y_mean - x_mean @ rotations @ loadings.T
 
 
-def _predict(model: PLSRegression, x: np.ndarray, k: int) -> np.ndarray:
-    """With the first k components."""
-    scores = (x - model._x_mean) @ model.x_rotations_[:, :k]
-    return np.asarray(scores @ model.y_loadings_[:, :k].T + model.intercept_)
+def _direction(s: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first left singular vector, by orthogonal iteration from a block of right ones, and the last block."""
+    if min(s.shape) <= BLOCK:
+        return np.linalg.svd(s, full_matrices=False)[0][:, 0], block
+    before = np.zeros(len(s), dtype=s.dtype)
+    for _ in range(ITERATIONS):
+        left, sizes, _ = np.linalg.svd(s @ block, full_matrices=False)
+        w = left[:, 0] * (1 if left[:, 0] @ before >= 0 else -1)
+        block = np.linalg.qr(s.T @ left)[0]
+        if np.linalg.norm(w - before) <= TOLERANCE or sizes[0] == 0:
+            break
+        before = w
+    return w, block
