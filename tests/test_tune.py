@@ -72,8 +72,8 @@ def children():
 
 def test_two_workers_find_a_planted_optimum_in_25_trials(given, tmp_path):
     """Three factors; the recipe's own settings have one latent dimension and hardly learn."""
-    mdata = given(cohorts.linear(120, (("rna", 20), ("cnv", 20)), d=3))
-    poor = plan(model={"hidden": []}, training={"lr": 1e-5, "epochs": 15}, trials=25, startup=8, refits=3)
+    mdata = given(cohorts.linear(100, (("rna", 20), ("cnv", 20)), d=3))
+    poor = plan(model={"hidden": []}, training={"lr": 1e-5, "epochs": 10}, trials=25, startup=8, refits=3)
     found = ist.tune(poor, tmp_path / "out", workers=2)
     values = found.trials.set_index("number")["value"]
     x = np.hstack([mdata.mod[m].X for m in ("rna", "cnv")])
