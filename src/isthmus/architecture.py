@@ -41,6 +41,9 @@ class Architecture(nn.Module):
     opposed: ClassVar[tuple[str, ...]] = ()
     """Loss terms that two players pull in opposite directions: every other part of the loss falls in training."""
 
+    unspanned: ClassVar[str] = "is not known to keep its gradients in the span of the samples"
+    """Why it does not take the step `span`; empty: it does, and its test says so."""
+
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
@@ -49,6 +52,11 @@ class Architecture(nn.Module):
     def blocks(self) -> tuple[str, ...]:
         """Per latent dimension `shared` or the modality that it belongs to; empty: all are shared."""
         return ()
+
+    @property
+    def joins(self) -> bool:
+        """Whether modalities have latent dimensions in common, so that one can be had from another."""
+        return not self.blocks or "shared" in self.blocks
 
     @property
     def latent_names(self) -> tuple[str, ...]:

@@ -27,8 +27,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import mudata as md
 import numpy as np
 import pandas as pd
 import torch
@@ -39,6 +41,7 @@ from torch.autograd import forward_ad
 from isthmus.architecture import Architecture
 from isthmus.data.batches import Samples
 from isthmus.errors import DataError, MissingExtraError, RecipeError, closest
+from isthmus.prepare.preparation import Preparation
 from isthmus.training.calibration import on_scale
 from isthmus.types import Batch
 
@@ -84,7 +87,12 @@ def points(module: Architecture, samples: Samples, source: str | None = None) ->
 
 
 def loadings(
-    module: Architecture, z: Float[Tensor, "n d"], *, absolute: bool = False, inverse: Inverse | None = None
+    module: Architecture,
+    z: Float[Tensor, "n d"],
+    *,
+    absolute: bool = False,
+    inverse: Inverse | None = None,
+    wide: Inverse | None = None,
 ) -> dict[str, np.ndarray]:
     """Mean derivatives of the decoder's means, f x d a modality.
 
@@ -97,7 +105,9 @@ def loadings(
     absolute
         The mean of their absolute values instead.
     inverse
-        Modality and prepared values (n x f) to original units (n x f'); None: the scale of the prepared values.
+        Modality and what the decoder gives (n x units) to original units (n x f'); None: the prepared values' scale.
+    wide
+        Modality and derivatives of units (n x units) to those of features (n x f); None: units are features.
     """
     module.eval()
     total: dict[str, list[np.ndarray]] = {}
@@ -105,6 +115,8 @@ def loadings(
         columns: dict[str, np.ndarray] = {}
         for part in z.split(ROWS):  # type: ignore[no-untyped-call]
             for m, slope in _slopes(module, part, j, inverse).items():
+                slope = slope if absolute or wide is None or inverse else slope.sum(axis=0, keepdims=True)
+                slope = slope if wide is None or inverse else wide(m, slope)
                 found = (np.abs(slope) if absolute else slope).sum(axis=0, dtype=np.float64)
                 columns[m] = columns.get(m, 0.0) + found
         for m, column in columns.items():
@@ -137,8 +149,35 @@ def _forward_mode() -> Iterator[None]:
             yield
 
 
+@dataclass(frozen=True)
+class Reduced:
+    """Modalities of which a model reads coordinates: the samples' `values` about the baseline, n x f, `wide` as above.
+
+    With z(x) = z(V' x) the gradient by x is V times that by the coordinates: attributions to features are exact.
+    """
+
+    values: Mapping[str, np.ndarray]
+    wide: Inverse
+
+    def features(self, name: str, index: Tensor, slopes: np.ndarray) -> np.ndarray:
+        """Attributions to the features of some samples, by position, from derivatives by the coordinates."""
+        return np.asarray(self.wide(name, slopes) * self.values[name][index.numpy()])
+
+
+def reduced(preparation: Preparation, mdata: md.MuData) -> Reduced | None:
+    """What leads from coordinates to features, for some samples; None where no modality has the step `span`."""
+    values = preparation.about_mean(mdata)
+    return Reduced(values, preparation.directions) if values else None
+
+
 def attributions(
-    module: Architecture, samples: Samples, *, method: str, source: str | None = None, absolute: bool = True
+    module: Architecture,
+    samples: Samples,
+    method: str,
+    *,
+    source: str | None = None,
+    absolute: bool = True,
+    reduced: Reduced | None = None,
 ) -> dict[str, np.ndarray]:
     """Mean attributions of the posterior means to the entries of the samples, f x d an encoded modality.
 
@@ -154,6 +193,8 @@ def attributions(
         Encode this modality alone.
     absolute
         The mean over samples of absolute values; else the signed mean.
+    reduced
+        What leads from coordinates to features; None: the model reads features.
 
     Raises
     ------
@@ -164,7 +205,7 @@ def attributions(
     """
     names = module.sources if source is None else (source,)
     called = Called(module, names, lambda batch: module.encode(batch, source))
-    attribute = _explainer(called, method)
+    attribute = _explainer(called, method, slopes=reduced is not None)
     total: dict[str, np.ndarray] = {}
     n = 0
     for batch in _encodable(module.eval(), samples, source):
@@ -175,7 +216,11 @@ def attributions(
             width = called(*tensors, *masks).shape[1]
         for j in range(width):
             for m, values in zip(names, attribute(tensors, masks, j), strict=True):
-                column = (values.abs() if absolute else values).detach().double().sum(dim=0).numpy()
+                found = values.detach().double().numpy()
+                if reduced is not None:
+                    here = m in reduced.values
+                    found = reduced.features(m, batch.index, found) if here else found * batch.x[m].numpy()
+                column = (np.abs(found) if absolute else found).sum(axis=0)
                 total.setdefault(m, np.zeros((len(column), width)))[:, j] += column
     return {m: v / n for m, v in total.items()}
 
@@ -192,14 +237,17 @@ class Called(nn.Module):
         x = dict(zip(self.names, tensors[:k], strict=True))
         observed = dict(zip(self.names, tensors[k:], strict=True))
         for m in self.module.spec:
-            x.setdefault(m.name, first.new_zeros(n, m.width))
+            x.setdefault(m.name, first.new_zeros(n, m.units))
             observed.setdefault(m.name, torch.zeros(n, 1, dtype=torch.bool))
         order = self.module.spec.names
         return self.score(Batch({m: x[m] for m in order}, {m: observed[m] for m in order}, torch.arange(n)))
 
 
-def _explainer(called: Called, method: str) -> Callable[[Any, Any, int], tuple[Tensor, ...]]:
-    """Values, masks and a position in what is called, to attributions of the shapes of the values."""
+def _explainer(called: Called, method: str, *, slopes: bool = False) -> Callable[[Any, Any, int], tuple[Tensor, ...]]:
+    """Values, masks and a position in what is called, to attributions of the shapes of the values.
+
+    `slopes`: before they are multiplied by the values.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -209,7 +257,7 @@ def _explainer(called: Called, method: str) -> Callable[[Any, Any, int], tuple[T
     kind, options = IntegratedGradients, {"n_steps": QUADRATURE, "internal_batch_size": ROWS * 4}
     if method == "deeplift":
         kind, options = DeepLift, {}
-    explainer = kind(called)
+    explainer = kind(called, multiply_by_inputs=not slopes)
 
     def attribute(values: Any, masks: Any, target: int) -> tuple[Tensor, ...]:
         with warnings.catch_warnings():

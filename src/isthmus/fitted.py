@@ -142,8 +142,10 @@ class Fitted:
         DataError
             No sample has `source`.
         RecipeError
-            The model has no such modality, or does not encode `source`.
+            The model has no such modality, does not encode `source`, or keeps the modalities apart.
         """
+        if not self.module.joins:
+            raise RecipeError("keeps the modalities apart: nothing passes from one to another", where="translate")
         mdata, source, target = self._cohort(mdata), self._source(source), self.known(target)
         parts, seen = [], []
         for batch in self._batches(mdata):
@@ -152,7 +154,7 @@ class Fitted:
         rows = torch.cat(seen).numpy()
         if not rows.any():
             raise DataError("no sample has it", where=f"modality {source!r}")
-        values = self._restored(target, torch.cat(parts).numpy()[rows])
+        values = self._restored(target, self.preparation.widened(target, torch.cat(parts).numpy()[rows]))
         return self._modality(target, values, mdata.obs.loc[rows].copy())
 
     def impute(self, mdata: Data) -> md.MuData:
@@ -212,12 +214,14 @@ class Fitted:
         if method == "jacobian":
             z = draws(self.moments, POINTS, 0, of="posterior")
             z = z if found is None else attribution.points(self.module.eval(), found, only)
-            inverse = self.preparation.inverse if units == "original" else None
-            parts = attribution.loadings(self.module, z, absolute=bool(absolute), inverse=inverse)
+            inverse = self.preparation.original if units == "original" else None
+            wide: Any = self.preparation.directions
+            parts = attribution.loadings(self.module, z, absolute=bool(absolute), inverse=inverse, wide=wide)
         else:
             assert found is not None
-            signed = absolute is not None and not absolute
-            parts = attribution.attributions(self.module, found, method=method, source=only, absolute=not signed)
+            assert mdata is not None
+            wide, whole = attribution.reduced(self.preparation, self._cohort(mdata)), absolute is None or absolute
+            parts = attribution.attributions(self.module, found, method, source=only, absolute=whole, reduced=wide)
         features = {m: self.features(m) if units == "original" else pd.Index(self.spec[m].features) for m in parts}
         answer = attribution.table(parts, features, self.module.latent_names)
         if per == "unit":
@@ -293,13 +297,13 @@ class Fitted:
             The points have another number of dimensions.
         """
         if np.ndim(z) != 2 or np.shape(z)[1] != self.latent:
-            raise DataError(
-                "has other dimensions than the model", where="z", met=np.shape(z), wanted=f"n x {self.latent}"
-            )
+            wanted = f"n x {self.latent}"
+            raise DataError("has other dimensions than the model", where="z", met=np.shape(z), wanted=wanted)
         with torch.no_grad():
             means = self.module.eval().decode(torch.as_tensor(np.asarray(z, dtype=np.float32)))
         obs = pd.DataFrame(index=[f"point{i}" for i in range(len(z))]) if obs is None else obs
-        return self._container({m: self._restored(m, x.numpy()) for m, x in means.items()}, obs)
+        wide = {m: self.preparation.widened(m, x.numpy()) for m, x in means.items()}
+        return self._container({m: self._restored(m, x) for m, x in wide.items()}, obs)
 
     def to_anndata(self, mdata: Data, modality: str | None = None) -> ad.AnnData:
         """One modality (the first, unless named) with the embedding in `obsm["X_isthmus"]`, ready for scanpy."""
@@ -341,7 +345,7 @@ class Fitted:
         for batch in self._batches(mdata):
             for m, d in self.module(batch).x_hat.items():
                 parts[m].append(d.mean)
-        return {m: torch.cat(v).numpy() for m, v in parts.items()}
+        return {m: self.preparation.widened(m, torch.cat(v).numpy()) for m, v in parts.items()}
 
     def _restored(self, name: str, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.preparation.inverse(name, x), dtype=np.float32)
@@ -374,8 +378,7 @@ class Fitted:
     def known(self, name: str) -> str:
         """The name of a modality, if it is one of the model's."""
         if name not in self.spec.names:
-            hint = closest(name, self.spec.names)
-            raise RecipeError("the model has no such modality", met=name, hint=hint)
+            raise RecipeError("the model has no such modality", met=name, hint=closest(name, self.spec.names))
         return name
 
     def _source(self, name: str) -> str:
@@ -387,9 +390,8 @@ class Fitted:
         """Any accepted container as MuData with at least one of the model's modalities."""
         found = cohort(data, self.spec.names)
         if not set(found.mod) & set(self.spec.names):
-            raise DataError(
-                "has none of the model's modalities", met=", ".join(found.mod), wanted=", ".join(self.spec.names)
-            )
+            met, wanted = ", ".join(found.mod), ", ".join(self.spec.names)
+            raise DataError("has none of the model's modalities", met=met, wanted=wanted)
         return found
 
 

@@ -26,7 +26,7 @@ from isthmus.prepare.preparation import DEFAULT as TABLE
 from isthmus.prepare.preparation import PIXELS, Preparation
 from isthmus.prepare.prepared import Prepared
 from isthmus.prepare.step import Entry
-from isthmus.training import calibration, devices, engine
+from isthmus.training import calibration, devices, engine, optimizers
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.settings import Training
 from isthmus.types import COUNTS, Kind, Modality, Spec, Target
@@ -100,8 +100,9 @@ def fit(
     _check_number(registry.get(name), name, names)
     likelihoods = _likelihoods(likelihood or {}, names)
     _check_tables(train)
-    preparation = Preparation.parse(prepare, names, defaults=_default_steps(train, likelihoods)).fit(train)
-    prepared = preparation.transform(train)
+    preparation = Preparation.parse(prepare, names, defaults=_default_steps(train, likelihoods))
+    _check_span(preparation, name, likelihoods, training)
+    prepared = preparation.fit(train).transform(train)
     for m in names:
         _check_values(prepared[m], m, likelihoods[m])
     spec = _spec(prepared, likelihoods, _targets(model, train, valid))
@@ -180,8 +181,37 @@ def _check_tables(train: md.MuData) -> None:
             )  # fmt: skip
 
 
+def _check_span(preparation: Preparation, name: str, likelihoods: Mapping[str, str], training: Training) -> None:
+    """What the step `span` asks of model, likelihood and optimiser, so that it gives what full width gives."""
+    for m, pipeline in preparation.pipelines.items():
+        where, reason = f"prepare.{m}.span", registry.get(name).unspanned
+        if pipeline.span is None or not pipeline.span.options.use:
+            continue
+        if reason:
+            known = [n for n in registry.names() if not registry.get(n).unspanned]
+            raise RecipeError(f"{name} {reason}", where=where, wanted=f"model.name: {' or '.join(known)}")
+        if likelihoods[m] != "gaussian":
+            raise RecipeError(
+                "is exact for the squared error alone", where=where, met=f"likelihood.{m}: {likelihoods[m]}",
+                wanted="gaussian", hint=f"prepare.{m}: [log2, standardise, span], or leave span out",
+            )  # fmt: skip
+        if training.optimizer not in optimizers.REDUCIBLE:
+            raise RecipeError(
+                "gives every feature a step of its own, which leads out of the span of the samples",
+                where="training.optimizer", met=training.optimizer, wanted=" or ".join(optimizers.REDUCIBLE),
+                hint=f"or leave span out of prepare.{m}",
+            )  # fmt: skip
+
+
 def _check_values(prepared: Prepared, name: str, likelihood: str) -> None:
-    """What a likelihood asks of the prepared values."""
+    """What a likelihood, or the step `span`, asks of the prepared values."""
+    span = prepared.span is not None and prepared.span.options.use
+    if span and (missing := int(np.isnan(prepared.rows(np.flatnonzero(prepared.present))).sum())):
+        raise DataError(
+            "has missing entries in train, whose mask on the loss leads out of the span of the samples",
+            where=f"prepare.{name}.span", met=missing, wanted="complete training samples",
+            hint=f"fill them first (isthmus impute), or leave span out of prepare.{name}",
+        )  # fmt: skip
     if likelihood == "gaussian":
         return
     for start in range(0, len(prepared), CHECKED_ROWS):
@@ -225,7 +255,8 @@ def _spec(prepared: Mapping[str, Prepared], likelihoods: Mapping[str, str], targ
         library = typical_library(p) if likelihoods[m] in COUNTS else 1.0
         names = tuple(map(str, p.features))
         kind: Kind = "table" if p.picture is None else "image"
-        modalities.append(Modality(m, p.shape, kind, likelihoods[m], library, names))  # type: ignore[arg-type]
+        units = None if p.span is None else p.span.width
+        modalities.append(Modality(m, p.shape, kind, likelihoods[m], library, names, units))  # type: ignore[arg-type]
     return Spec(tuple(modalities), targets, n_train=len(next(iter(prepared.values()))))
 
 
@@ -242,11 +273,13 @@ def _moments(module: Architecture, train: Samples) -> dict[str, Tensor]:
     z = torch.cat([module.eval().encode(b)[module.encodable(b)] for b in train.batches(EMBED_BATCH)]).double()
     centred = z - z.mean(dim=0)
     covariance = centred.T @ centred / max(len(z) - 1, 1)
-    seen = {f"seen/{m}": _seen(train, m) for m in train.names}
+    seen = {f"seen/{m.name}": _seen(train, m.name, m.width) for m in module.spec}
     return {"mean": z.mean(dim=0).float(), "covariance": covariance.float(), **seen}
 
 
-def _seen(train: Samples, name: str) -> Tensor:
+def _seen(train: Samples, name: str, width: int) -> Tensor:
     """Which features of a modality have any observed entry."""
+    if name in train.outside and train.x[name].shape[1] != width:
+        return torch.ones(width, dtype=torch.uint8)
     found = torch.stack([b.observed[name].any(dim=0).expand(b.x[name].shape[1]) for b in train.batches(EMBED_BATCH)])
     return found.any(dim=0).to(torch.uint8)

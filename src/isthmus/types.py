@@ -29,7 +29,8 @@ class Modality:
     `shape` is `(f,)` for a table and `(H, W, C)` for images, which travel as rows of H W C features everywhere but
     between the layers of an encoder or decoder. `library` is the median total count of a training sample; count
     likelihoods use it where a sample has no count of its own. `features` are the names of the prepared features: `fit`
-    and `load` fill them in from the preparation, which stores them.
+    and `load` fill them in from the preparation, which stores them. `coordinates`: how many of them stand for the
+    features (the step `span`); None where the network reads the features.
     """
 
     name: str
@@ -38,11 +39,17 @@ class Modality:
     likelihood: Likelihood = "gaussian"
     library: float = 1.0
     features: tuple[str, ...] = field(default=(), repr=False, metadata={"stored": False})
+    coordinates: int | None = None
 
     @property
     def width(self) -> int:
         """Features; of images, pixels times channels."""
         return math.prod(self.shape)
+
+    @property
+    def units(self) -> int:
+        """Columns of `Batch.x`, and of what a decoder gives: coordinates where there are any, else features."""
+        return self.width if self.coordinates is None else self.coordinates
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,11 @@ class Spec:
         """Features of all modalities together."""
         return sum(m.width for m in self.modalities)
 
+    @property
+    def scale(self) -> float:
+        """By what every loss is multiplied: 1, or with the step `span` 1 / width (the squared error over n p)."""
+        return 1.0 if all(m.coordinates is None for m in self.modalities) else 1.0 / self.width
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -92,7 +104,8 @@ class Batch:
 
     `observed[m]` is False for an absent modality (whole row) and for a missing entry; what is not observed stands as
     0 in `x[m]` and never reaches a loss. A mask of width 1 speaks for the whole row. `targets` are there in training
-    alone: a model is applied without them.
+    alone: a model is applied without them. `outside[m]`: the squared length of what the coordinates in `x[m]` leave out
+    of a sample (the step `span`); 0 for every training sample.
     """
 
     x: dict[str, Float[Tensor, "n ..."]]
@@ -100,6 +113,7 @@ class Batch:
     index: Int[Tensor, " n"]
     targets: dict[str, Tensor] = field(default_factory=dict)
     covariates: dict[str, Tensor] = field(default_factory=dict)
+    outside: dict[str, Float[Tensor, " n"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -111,8 +125,9 @@ class Batch:
             return {k: v.to(device, non_blocking=True) for k, v in group.items()}
 
         return Batch(
-            moved(self.x), moved(self.observed), self.index.to(device), moved(self.targets), moved(self.covariates)
-        )
+            moved(self.x), moved(self.observed), self.index.to(device), moved(self.targets), moved(self.covariates),
+            moved(self.outside),
+        )  # fmt: skip
 
     def only(self, names: tuple[str, ...]) -> Batch:
         """The batch with every other modality marked as absent."""

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from isthmus.architecture import Architecture
 from isthmus.config import Joint
-from isthmus.losses.reconstruction import masked_sum
-from isthmus.nn.joint import JointDecoder, JointEncoder, reconstruction_weights
+from isthmus.nn.joint import JointDecoder, JointEncoder, reconstruction_terms, reconstruction_weights
 from isthmus.types import Batch, Loss, Output, Spec
 
 
@@ -32,6 +31,8 @@ class Autoencoder(Joint):
 
 class AutoencoderModule(Architecture):
     """Encoder to a hidden layer, a linear map to the latent dimensions, mirrored decoder."""
+
+    unspanned = ""
 
     def __init__(self, config: Autoencoder, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -45,7 +46,7 @@ class AutoencoderModule(Architecture):
         return Output(z, self.decoder(z, batch))
 
     def loss(self, output: Output, batch: Batch, player: str, progress: float) -> Loss:
-        terms = {f"recon/{m}": masked_sum(p.nll(batch.x[m]), batch.observed[m]) for m, p in output.x_hat.items()}
+        terms = reconstruction_terms(output.x_hat, batch)
         return Loss(terms, {f"recon/{m}": w for m, w in self.weights.items()})
 
     def encode(self, batch: Batch, source: str | None = None) -> Float[Tensor, "n d"]:

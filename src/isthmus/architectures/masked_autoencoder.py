@@ -59,6 +59,8 @@ class MaskedOutput(Output):
 class MaskedAutoencoderModule(Architecture):
     """Encoder to a hidden layer, a linear map to the latent dimensions, mirrored decoder."""
 
+    unspanned = "hides entries of its input, which leads out of the span of the samples as dropout on the input does"
+
     def __init__(self, config: MaskedAutoencoder, spec: Spec) -> None:
         super().__init__(config, spec)
         self.encoder = JointEncoder(config, spec)

@@ -161,6 +161,8 @@ class OntologyVAE(Variational, Joint):
 class OntologyVAEModule(Architecture):
     """The encoder of a VAE, and a decoder that follows the ontology."""
 
+    unspanned = "masks weights feature by feature, which leads out of the span of the samples"
+
     def __init__(self, config: OntologyVAE, spec: Spec) -> None:
         super().__init__(config, spec)
         self.settings, self.weights = config, reconstruction_weights(config, spec)

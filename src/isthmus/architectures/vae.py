@@ -27,9 +27,8 @@ from torch import Tensor
 from isthmus.architecture import Architecture
 from isthmus.config import Joint, Variational
 from isthmus.losses import annealing, divergence
-from isthmus.losses.reconstruction import masked_sum
 from isthmus.nn.gaussian import GaussianHead
-from isthmus.nn.joint import JointDecoder, JointEncoder, reconstruction_weights
+from isthmus.nn.joint import JointDecoder, JointEncoder, reconstruction_terms, reconstruction_weights
 from isthmus.types import Batch, Loss, Output, Spec
 
 
@@ -42,6 +41,8 @@ class VAE(Variational, Joint):
 
 class VAEModule(Architecture):
     """Encoder, Gaussian head, mirrored decoder."""
+
+    unspanned = ""
 
     def __init__(self, config: VAE, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -56,9 +57,9 @@ class VAEModule(Architecture):
         return Output(z, self.decoder(z, batch), {"z": posterior})
 
     def loss(self, output: Output, batch: Batch, player: str, progress: float) -> Loss:
-        terms = {f"recon/{m}": masked_sum(p.nll(batch.x[m]), batch.observed[m]) for m, p in output.x_hat.items()}
+        terms = reconstruction_terms(output.x_hat, batch)
         weights = {f"recon/{m}": w for m, w in self.weights.items()}
-        rise = self.settings.beta * annealing.weight(self.settings.annealing, progress)
+        rise = self.spec.scale * self.settings.beta * annealing.weight(self.settings.annealing, progress)
         if self.settings.divergence == "kl":
             q = output.posteriors["z"]
             return Loss(terms | {"kl": divergence.kl_to_standard_normal(q.mean, q.logvar)}, weights | {"kl": rise})

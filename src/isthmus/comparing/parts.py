@@ -24,6 +24,7 @@ from isthmus.experiment import cohort
 from isthmus.fitting import typical_library
 from isthmus.prepare.preparation import Preparation
 from isthmus.prepare.prepared import Prepared
+from isthmus.prepare.step import describe
 from isthmus.recipe import parse_recipe
 from isthmus.types import COUNTS
 
@@ -146,7 +147,10 @@ def parts(sight: Sight) -> Parts:
     references = {m: mean_compared(prepared["train"][m], scales[m]) for m in sight.modalities}
     plain = all(p.dense and p.picture is None for p in prepared["train"].values())
     cohorts = {part: _as_cohort(of, raw[part]) for part, of in prepared.items()} if plain else raw
-    still: dict[str, list[Any]] = {m: [] for m in sight.modalities} if plain else prepare
+    spans = {m: preparation[m].span for m in sight.modalities}
+    still: dict[str, list[Any]] = (
+        {m: [] if s is None else [describe(s)] for m, s in spans.items()} if plain else prepare
+    )
     obs = {part: m.obs[list(sight.labels)] for part, m in raw.items()}
     return Parts(cohorts, still, prepared, scales, references, matrices, raw, obs)
 

@@ -27,13 +27,16 @@ class Rows(Protocol):
     def rows(self, index: np.ndarray) -> np.ndarray:
         """So many samples, dense, in float32."""
 
+    def reduced(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Coordinates that a network reads instead, and what lies outside their span, squared; None: it reads rows."""
+
 
 @dataclass(frozen=True)
 class Samples:
     """All samples of a cohort, ready to be cut into batches.
 
     `x[m]` and `observed[m]` hold dense modalities; `sparse[m]` those that become dense a batch at a time; `targets[t]`
-    what the spec's targets say of every sample.
+    what the spec's targets say of every sample; `outside[m]` as in `Batch`.
     """
 
     n: int
@@ -42,6 +45,7 @@ class Samples:
     sparse: dict[str, Rows] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     targets: dict[str, Int[Tensor, " n"]] = field(default_factory=dict)
+    outside: dict[str, Float[Tensor, " n"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.n
@@ -54,7 +58,8 @@ class Samples:
             x[m], observed[m] = _tensors(source.rows(index.cpu().numpy()), source.present[index.cpu().numpy()])
         names = self.names or tuple(x)
         targets = {t: v.index_select(0, index) for t, v in self.targets.items()}
-        return Batch({m: x[m] for m in names}, {m: observed[m] for m in names}, index, targets)
+        outside = {m: v.index_select(0, index) for m, v in self.outside.items()}
+        return Batch({m: x[m] for m in names}, {m: observed[m] for m in names}, index, targets, outside=outside)
 
     def batches(self, size: int = 1024) -> Iterator[Batch]:
         """Every sample once, in order."""
@@ -67,20 +72,24 @@ class Samples:
         x = {m: v.to(device) for m, v in self.x.items()}
         observed = {m: v.to(device) for m, v in self.observed.items()}
         targets = {t: v.to(device) for t, v in self.targets.items()}
-        return Samples(self.n, x, observed, self.sparse, self.names, targets)
+        outside = {m: v.to(device) for m, v in self.outside.items()}
+        return Samples(self.n, x, observed, self.sparse, self.names, targets, outside)
 
 
 def samples(prepared: Mapping[str, Rows], spec: Spec, obs: pd.DataFrame | None = None) -> Samples:
     """Prepared modalities in the order of a spec; with `obs`, annotations of the same rows, the spec's targets."""
-    x, observed, sparse = {}, {}, {}
+    x, observed, sparse, outside = {}, {}, {}, {}
     for m in spec.names:
         one = prepared[m]
-        if isinstance(one.x, np.ndarray):
+        if (reduced := one.reduced()) is not None:
+            x[m], observed[m] = _tensors(reduced[0].astype(np.float32), one.present)
+            outside[m] = torch.from_numpy(np.where(one.present, reduced[1], 0.0).astype(np.float32))
+        elif isinstance(one.x, np.ndarray):
             x[m], observed[m] = _tensors(one.x, one.present)
         else:
             sparse[m] = one
     known = {} if obs is None else {t.name: torch.from_numpy(class_codes(obs[t.name], t.classes)) for t in spec.targets}
-    return Samples(len(prepared[spec.names[0]].present), x, observed, sparse, spec.names, known)
+    return Samples(len(prepared[spec.names[0]].present), x, observed, sparse, spec.names, known, outside)
 
 
 def _tensors(values: np.ndarray, present: np.ndarray) -> tuple[Float[Tensor, "n f"], Bool[Tensor, "n _"]]:

@@ -95,7 +95,7 @@ def further(fitted: Fitted, parts: Mapping[str, md.MuData], asked: Asked) -> Fur
     test = drawn(parts["test"], min(MOST_TEST, wide), "evaluation", seed=asked.seed)
     prepared = fitted.preparation.transform(test)
     found: dict[str, pd.DataFrame] = {}
-    several = len(sources) > 1
+    several = len(sources) > 1 and fitted.module.joins
     if pairs or (asked.latent and several):
         whole = fitted.preparation.transform(parts["train"])
         train = drawn(parts["train"], min(MOST_TRAIN, wide), "baselines of translation", seed=asked.seed)
@@ -120,7 +120,7 @@ def further(fitted: Fitted, parts: Mapping[str, md.MuData], asked: Asked) -> Fur
 
 def _pairs(fitted: Fitted, asked: Asked) -> list[tuple[str, str]]:
     """The pairs that are asked for and can be had."""
-    sources, names = fitted.module.sources, fitted.spec.names
+    sources, names = fitted.module.sources if fitted.module.joins else (), fitted.spec.names
     if asked.pairs is None:
         every = [(a, b) for a in sources for b in names if a != b]
         if len(every) > MOST_PAIRS:

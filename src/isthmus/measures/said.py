@@ -52,7 +52,7 @@ def translated(
         decoded = module.decode(module.encode(batch, source))
         for t in targets:
             parts[t].append(decoded[t].numpy())
-    return {t: np.concatenate(p) for t, p in parts.items()}
+    return {t: fitted.preparation.widened(t, np.concatenate(p)) for t, p in parts.items()}
 
 
 def shared(fitted: Fitted) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus.config import Network, Norm
+from isthmus.nn.outer import writes
 from isthmus.types import Modality
 
 log = logging.getLogger("isthmus.nn")
@@ -49,7 +50,12 @@ class Sizes:
 
 
 def flat_width(config: Network, modality: Modality) -> int:
-    """What the fully connected layers see of a modality: its features, or what the convolutions leave of an image."""
+    """What the fully connected layers see of a modality: its columns, or what the convolutions leave of an image."""
+    return Sizes(config, modality).flat if modality.kind == "image" else modality.units
+
+
+def full_width(config: Network, modality: Modality) -> int:
+    """The same, as it were without the step `span`: what a first layer's start is scaled by."""
     return Sizes(config, modality).flat if modality.kind == "image" else modality.width
 
 
@@ -61,7 +67,7 @@ def from_input(config: Network, modality: Modality) -> nn.Module:
 def to_output(config: Network | None, modality: Modality, width: int) -> nn.Module:
     """The last layer of a decoder: n x `width` to n x f."""
     if config is None or modality.kind != "image":
-        return nn.Linear(width, modality.width)
+        return writes(nn.Linear(width, modality.units), modality.width)
     return ImageDecoder(config, modality, width)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from isthmus.config import Joint, Network, Weighted
 from isthmus.errors import RecipeError, closest
-from isthmus.nn.convolution import flat_width, from_input
+from isthmus.losses.reconstruction import masked_sum
+from isthmus.nn.convolution import flat_width, from_input, full_width
 from isthmus.nn.likelihoods import LikelihoodHead, encoder_input, library_size
 from isthmus.nn.mlp import funnel, mlp
 from isthmus.types import Batch, Distribution, Spec
@@ -32,16 +34,17 @@ class JointEncoder(nn.Module):
         super().__init__()
         self.spec, self.parts = spec, nn.ModuleList()
         self.inputs = nn.ModuleList(from_input(config, m) for m in spec)
-        starts = [flat_width(config, m) for m in spec]
+        starts, full = [flat_width(config, m) for m in spec], [full_width(config, m) for m in spec]
         blocks = partial(mlp, norm=config.norm, dropout=config.dropout)
         if config.join == "direct":
-            widths = (sum(starts), *hidden_widths(config, sum(starts)))
+            widths = (sum(starts), *hidden_widths(config, sum(full)))
         else:
-            each = [(s, *hidden_widths(config, s)) for s in starts]
-            self.parts.extend(blocks(w) for w in each)
+            each = [(s, *hidden_widths(config, f)) for s, f in zip(starts, full, strict=True)]
+            self.parts.extend(blocks(w, features=f) for w, f in zip(each, full, strict=True))
             last = [w[-1] for w in each]
             widths = (sum(last), max(*last, config.latent))
-        self.trunk, self.width_out = blocks(widths), widths[-1]
+        self.trunk = blocks(widths, features=None if self.parts else sum(full))
+        self.width_out = widths[-1]
 
     def forward(self, batch: Batch) -> Float[Tensor, "n h"]:
         inputs = [start(encoder_input(batch, m)) for start, m in zip(self.inputs, self.spec, strict=True)]
@@ -59,10 +62,10 @@ class JointDecoder(nn.Module):
         super().__init__()
         self.spec = spec
         blocks = partial(mlp, norm=config.norm, dropout=config.dropout)
-        own, starts = config.join == "after", [flat_width(config, m) for m in spec]
-        shared = () if own else tuple(reversed(hidden_widths(config, sum(starts))))
+        own, full = config.join == "after", [full_width(config, m) for m in spec]
+        shared = () if own else tuple(reversed(hidden_widths(config, sum(full))))
         self.trunk = blocks((config.latent, *shared))
-        each = [tuple(reversed(hidden_widths(config, s))) if own else () for s in starts]
+        each = [tuple(reversed(hidden_widths(config, f))) if own else () for f in full]
         start = shared[-1] if shared else config.latent
         self.parts = nn.ModuleList(blocks((start, *widths)) for widths in each)
         last = [w[-1] if w else start for w in each]
@@ -77,15 +80,23 @@ class JointDecoder(nn.Module):
         }
 
 
+def reconstruction_terms(x_hat: Mapping[str, Distribution], batch: Batch) -> dict[str, Float[Tensor, ""]]:
+    """`recon/<m>`: summed over observed features, those outside the samples' span included; mean over samples."""
+    terms = {f"recon/{m}": masked_sum(p.nll(batch.x[m]), batch.observed[m]) for m, p in x_hat.items()}
+    for m, outside in batch.outside.items():
+        terms[f"recon/{m}"] = terms[f"recon/{m}"] + masked_sum(outside.unsqueeze(1), batch.present(m).unsqueeze(1))
+    return terms
+
+
 def reconstruction_weights(config: Weighted, spec: Spec) -> dict[str, float]:
-    """Equal contribution of every modality, p_total / (M p_m), or what the config says."""
+    """Equal contribution of every modality, p_total / (M p_m), or what the config says; with the step `span` over p."""
     if config.weights is not None:
         for name in config.weights:
             if name not in spec.names:
                 hint = closest(name, spec.names)
                 raise RecipeError("no such modality", where=f"model.weights.{name}", hint=hint)
-        weights = {m.name: config.weights.get(m.name, 1.0) for m in spec}
+        weights = {m.name: spec.scale * config.weights.get(m.name, 1.0) for m in spec}
         if not any(weights.values()):
             raise RecipeError("leaves nothing to learn", where="model.weights", met=weights, wanted="one above 0")
         return weights
-    return {m.name: spec.width / (len(spec) * m.width) for m in spec}
+    return {m.name: spec.scale * spec.width / (len(spec) * m.width) for m in spec}

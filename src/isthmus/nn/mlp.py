@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from isthmus.config import Norm
+from isthmus.nn.outer import reads
 
 SHRINK = 4
 LAYERS = 2
@@ -46,6 +47,12 @@ def bypass(width_in: int, width_out: int) -> nn.Linear:
     return layer
 
 
-def mlp(widths: Sequence[int], *, norm: Norm, dropout: float) -> nn.Sequential:
-    """Blocks from each width to the next; with one width, the identity."""
-    return nn.Sequential(*[part for a, b in pairwise(widths) for part in block(a, b, norm=norm, dropout=dropout)])
+def mlp(widths: Sequence[int], *, norm: Norm, dropout: float, features: int | None = None) -> nn.Sequential:
+    """Blocks from each width to the next; with one width, the identity.
+
+    `features`: how many there are behind the first width, where the first layer reads features (see `nn.outer`).
+    """
+    made = nn.Sequential(*[part for a, b in pairwise(widths) for part in block(a, b, norm=norm, dropout=dropout)])
+    if features is not None and len(made) and isinstance(first := made[0], nn.Linear):
+        reads(first, features)
+    return made

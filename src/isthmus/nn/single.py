@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isthmus.config import Network
-from isthmus.nn.convolution import flat_width, from_input
+from isthmus.nn.convolution import flat_width, from_input, full_width
 from isthmus.nn.joint import hidden_widths
 from isthmus.nn.likelihoods import LikelihoodHead, encoder_input, library_size
 from isthmus.nn.mlp import bypass, mlp
@@ -18,11 +18,11 @@ class ModalityEncoder(nn.Module):
 
     def __init__(self, config: Network, modality: Modality) -> None:
         super().__init__()
-        start = flat_width(config, modality)
-        widths = (start, *hidden_widths(config, start))
+        full = full_width(config, modality)
+        widths = (flat_width(config, modality), *hidden_widths(config, full))
         self.modality, self.width_out = modality, widths[-1]
         self.input = from_input(config, modality)
-        self.layers = mlp(widths, norm=config.norm, dropout=config.dropout)
+        self.layers = mlp(widths, norm=config.norm, dropout=config.dropout, features=full)
 
     def forward(self, batch: Batch) -> Float[Tensor, "n h"]:
         return self.hidden(encoder_input(batch, self.modality))
@@ -41,7 +41,7 @@ class ModalityDecoder(nn.Module):
 
     def __init__(self, config: Network, modality: Modality, latent: int, *, linear: bool = False) -> None:
         super().__init__()
-        widths = (latent, *reversed(hidden_widths(config, flat_width(config, modality))))
+        widths = (latent, *reversed(hidden_widths(config, full_width(config, modality))))
         self.modality = modality
         self.layers = mlp(widths, norm=config.norm, dropout=config.dropout)
         self.head = LikelihoodHead(widths[-1], modality, config)

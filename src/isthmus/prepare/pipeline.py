@@ -18,6 +18,7 @@ from isthmus.prepare import checks
 from isthmus.prepare.elementwise import Clip
 from isthmus.prepare.pixels import Pixels
 from isthmus.prepare.prepared import Prepared
+from isthmus.prepare.span import Span
 from isthmus.prepare.step import Affine, Entry, Step, clipped, describe, parse_steps
 
 __all__ = ["Pipeline", "Prepared"]
@@ -79,6 +80,7 @@ class Pipeline:
         checks.learnable(table, modality)
         x, ids = table.of_present(), None if ids is None else ids[table.present]
         features, tail = table.features, _Tail(modality)
+        self._check_span()
         for i, step in enumerate(self.steps):
             with checks.blaming(modality, step.name):
                 tail.check(step, x)
@@ -119,8 +121,9 @@ class Pipeline:
         if not sp.issparse(x) or unobserved is None or not unobserved.any():
             unobserved = None
         return Prepared(
-            x, self.features_out_, table.present, tail.shift, tail.scale, tail.low, tail.high, unobserved, self.picture_
-        )
+            x, self.features_out_, table.present, tail.shift, tail.scale, tail.low, tail.high, unobserved,
+            self.picture_, self.span,
+        )  # fmt: skip
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Prepared values (n x f_out) in original units: the features that survived, named by `features_inverse_`.
@@ -140,10 +143,16 @@ class Pipeline:
         """Of a prepared sample: (f,), or (H, W, C) of an image."""
         return (len(self.features_out_),) if self.picture_ is None else self.picture_.shape
 
+    @property
+    def span(self) -> Span | None:
+        """The step that tells a network to read coordinates; None where it reads the values."""
+        last = self.steps[-1] if self.steps else None
+        return last if isinstance(last, Span) else None
+
     def absent(self, n: int) -> Prepared:
         """So many samples without this modality."""
         empty = sp.csr_matrix((n, len(self.features_out_)), dtype=np.float32)
-        return Prepared(empty, self.features_out_, np.zeros(n, dtype=bool), picture=self.picture_)
+        return Prepared(empty, self.features_out_, np.zeros(n, dtype=bool), picture=self.picture_, span=self.span)
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Learnt arrays by name, and everything else fit for JSON."""
@@ -187,6 +196,14 @@ class Pipeline:
         for step in reversed(self.steps):
             columns = step.origins(columns)
         self.features_inverse_ = self.features_in_[columns]
+
+    def _check_span(self) -> None:
+        """Coordinates are of the values that come out in the end, and of tables."""
+        where = f"prepare.{self.modality_}.span"
+        if any(isinstance(step, Span) for step in self.steps[:-1]):
+            raise RecipeError("does not come last", where=where, wanted="no step after it")
+        if self.span is not None and self.picture_ is not None:
+            raise RecipeError("is for tables", where=where, met="images", wanted="prepare without span")
 
     def _check_pixels(self, step: Step, before: int) -> None:
         """Images stay whole."""

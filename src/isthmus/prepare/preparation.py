@@ -94,6 +94,29 @@ class Preparation:
         """Prepared values of a modality in original units: see `Pipeline.inverse`."""
         return self.pipelines[name].inverse(x)
 
+    def widened(self, name: str, x: np.ndarray) -> np.ndarray:
+        """What a decoder gives (n x units) as prepared values (n x f), in the type of `x`: see `Span.features`."""
+        span = self.pipelines[name].span
+        return x if span is None else span.features(x).astype(x.dtype)
+
+    def directions(self, name: str, x: np.ndarray) -> np.ndarray:
+        """Derivatives or weights by units (k x units) as those by features (k x f): see `Span.directions`."""
+        span = self.pipelines[name].span
+        return x if span is None else span.directions(x)
+
+    def original(self, name: str, x: np.ndarray) -> np.ndarray:
+        """What a decoder gives (n x units) in original units."""
+        return self.inverse(name, self.widened(name, x))
+
+    def about_mean(self, mdata: md.MuData) -> dict[str, np.ndarray]:
+        """Prepared values about the mean of train, missing ones 0, of the modalities that end in `span`."""
+        found = {}
+        for name, prepared in self.transform(mdata).items():
+            if prepared.span is not None:
+                values = prepared.rows(np.arange(len(prepared))) - prepared.span.mean_
+                found[name] = np.nan_to_num(values, copy=False)
+        return found
+
     def describe(self) -> dict[str, list[str | dict[str, Any]]]:
         """The key `prepare` of a resolved recipe."""
         return {name: [describe(s) for s in p.steps] for name, p in self.pipelines.items()}

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from isthmus.data.images import Picture
 from isthmus.data.table import Array
+from isthmus.prepare.span import Span
 from isthmus.prepare.step import clipped
 
 
@@ -37,6 +38,8 @@ class Prepared:
         f booleans, for CSR alone: features that these samples were not measured for; None where there is none.
     picture
         How rows are images; None for a table.
+    span
+        What turns rows into the coordinates that a network reads instead; None where it reads the values.
     """
 
     x: Array
@@ -48,6 +51,7 @@ class Prepared:
     high: float | None = None
     unobserved: np.ndarray | None = None
     picture: Picture | None = None
+    span: Span | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -81,3 +85,12 @@ class Prepared:
         if self.unobserved is not None:
             out[:, self.unobserved] = np.nan
         return out
+
+    def reduced(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Coordinates for every sample (n x r) and what lies outside their span, squared (n); None without `span`."""
+        if self.span is None:
+            return None
+        found = [
+            self.span.coordinates(self.rows(i)) for i in np.array_split(np.arange(len(self)), len(self) // 256 + 1)
+        ]
+        return np.concatenate([c for c, _ in found]), np.concatenate([o for _, o in found])

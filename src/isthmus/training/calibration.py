@@ -25,7 +25,10 @@ MOST_SAMPLES = 2048
 
 @torch.no_grad()
 def half_widths(model: Architecture, held_out: Samples, seed: int) -> dict[str, Tensor]:
-    """Per modality, `entry/<m>` (one entry hidden) and, with several modalities, `modality/<m>` (all of it hidden)."""
+    """Per modality, `entry/<m>` (one entry hidden) and, with several modalities, `modality/<m>` (all of it hidden).
+
+    NaN for a modality with the step `span`: an entry cannot be hidden from its coordinates.
+    """
     batch = held_out.batch(torch.arange(min(len(held_out), MOST_SAMPLES)))
     draw = torch.Generator().manual_seed(seed)
     group = {m: torch.randint(ROUNDS, batch.x[m].shape, generator=draw) for m in model.spec.names}
@@ -39,7 +42,11 @@ def half_widths(model: Architecture, held_out: Samples, seed: int) -> dict[str, 
         others = torch.stack([batch.present(o) for o in model.spec.names if o != m]).any(dim=0)
         hidden = _without(batch, {m: torch.ones_like(batch.x[m], dtype=torch.bool)})
         found[f"modality/{m}"] = _ranks(_residuals(model, batch, hidden)[m][others])
-    return found
+    spanned = {m.name: m.width for m in model.spec if m.coordinates is not None}
+    unknown = {
+        k: torch.full((spanned[k.partition("/")[2]],), torch.nan) for k in found if k.partition("/")[2] in spanned
+    }
+    return found | unknown
 
 
 def on_scale(values: Tensor, spec: Spec, name: str) -> Tensor:

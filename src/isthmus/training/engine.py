@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +15,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from isthmus.architecture import Architecture, Phase
 from isthmus.data.batches import Samples
 from isthmus.errors import IsthmusError, NonFiniteLossError, RunError
-from isthmus.training import checkpoint, devices, schedules
+from isthmus.training import checkpoint, devices, optimizers, schedules
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.settings import Training
 from isthmus.types import Batch
@@ -83,7 +82,7 @@ class Objective(nn.Module):
         self,
         x: dict[str, Tensor],
         observed: dict[str, Bool[Tensor, "n _"]],
-        rest: tuple[Int[Tensor, " n"], dict[str, Tensor], dict[str, Tensor]],
+        rest: tuple[Int[Tensor, " n"], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]],
         player: str,
         progress: float,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], dict[str, float]]:
@@ -180,7 +179,7 @@ class Stretch:
         every = {id(v) for values in moving.values() for v in values}
         for v in job.model.parameters():
             v.requires_grad_(id(v) in every)
-        self.optimizers = {p: _optimizer(job.settings, values) for p, values in moving.items()}
+        self.optimizers = {p: optimizers.build(job.settings, values) for p, values in moving.items()}
         objective, *wrapped = fabric.setup(Objective(job.model), *self.optimizers.values())
         self.objective, self.wrapped = objective, dict(zip(moving, wrapped, strict=True))
         for p, optimizer in self.optimizers.items():
@@ -323,15 +322,7 @@ def _add(progress: Progress, values: dict[str, float], n: int) -> None:
 
 def _arguments(batch: Batch, player: str, progress: float) -> tuple[Any, ...]:
     """The arguments of `Objective.forward` for a batch."""
-    return batch.x, batch.observed, (batch.index, batch.targets, batch.covariates), player, progress
-
-
-def _optimizer(settings: Training, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    moving = list(parameters)
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(moving, lr=settings.lr, momentum=0.9, weight_decay=settings.weight_decay, fused=True)
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(moving, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    return batch.x, batch.observed, (batch.index, batch.targets, batch.covariates, batch.outside), player, progress
 
 
 def _mixed(seed: int, progress: Progress) -> int:

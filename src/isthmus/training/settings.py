@@ -18,10 +18,11 @@ class Training(Config):
     """Samples a step."""
     lr: Annotated[float, Field(gt=0), Tune(1e-4, 1e-2, log=True)] = 1e-3
     """Learning rate at its highest."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """Optimiser; Adam and AdamW are fused."""
+    optimizer: Literal["adam", "adamw", "sgd", "rowwise_adam", "muon"] = "adam"
+    """Optimiser; adam and adamw are fused. `rowwise_adam`: AdamW with one step size for all features of a unit, `muon`:
+    orthogonalised steps. These two and `sgd` are the ones for the step `span`."""
     weight_decay: Annotated[float, Field(ge=0), Tune(1e-6, 1e-1, log=True)] = 0.0
-    """Weight decay (decoupled for adamw)."""
+    """Weight decay (decoupled, but for adam and sgd)."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the learning rate falls to zero over the epochs of a phase."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0

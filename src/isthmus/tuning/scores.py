@@ -146,6 +146,7 @@ class Translation:
         batches = list(held.batches(BATCH))
         guess = torch.cat([module.decode(module.encode(b, self.source))[self.target] for b in batches]).numpy()
         have = torch.cat([b.present(self.source) for b in batches]).numpy()
+        guess = of.fitted.preparation.widened(self.target, guess)
         return _squares(of, self.target, np.where(have[:, None], guess, np.nan))
 
     def pooled(self, parts: Sequence[Sequence[float]]) -> float:
