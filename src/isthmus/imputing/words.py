@@ -34,7 +34,8 @@ def _gap(row: pd.Series) -> str:
     if row["absent"]:
         parts.append(f"{row['absent']:,} of {row['samples']:,} samples lack it")
     if row["missing"]:
-        parts.append(f"{100 * row['missing'] / max(row['entries'], 1):.2g} % of the entries of the others")
+        whose = "the entries of the others" if row["absent"] else "its entries"
+        parts.append(f"{100 * row['missing'] / max(row['entries'], 1):.2g} % of {whose}")
     return ", ".join(parts) or "nothing"
 
 
@@ -79,11 +80,12 @@ def _downstream(s: Study, kind: str, keys: Imputing) -> list[str]:
     every, method = pd.concat(s.downstream, ignore_index=True), s.choices[kind].method
     rows = summary(every[(every["kind"] == kind) & (every["metric"].isin(["accuracy", "r2"]))])
     if rows.empty:
-        return []
-    of = rows[rows["learner"] == rows["learner"].iloc[-1]].set_index("values")["mean"]
+        return [f"{keys.downstream.label} is not predicted: no fold has two classes with enough samples of each."]
+    learner = str(rows["learner"].iloc[-1])
+    of = rows[rows["learner"] == learner].set_index("values")["mean"]
     score = "accuracy" if rows["metric"].iloc[0] == "accuracy" else "R²"
     text = (
-        f"{keys.downstream.label} is told with {score} {of[method]:.3f} from {s.target} as filled"
+        f"{keys.downstream.label} is told ({learner}) with {score} {of[method]:.3f} from {s.target} as filled"
         f"{' for whole samples' if kind == ROWS else ''}, {of[ORIGINAL]:.3f} from the original"
     )
     if SOURCE in of.index:

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from isthmus.plot.style import (
     ACCENT,
     CLASSES,
-    GRID,
     INK,
     MUTED,
     PAPER,
-    RAMP,
+    SHADE,
     WIDTH,
     blank,
     frameless,
@@ -50,7 +50,7 @@ def mask_maps(maps: Mapping[str, np.ndarray]) -> Figure:
     lines = -(-len(maps) // columns)
     figure = blank(WIDTH, 0.3 + 1.75 * lines)
     grid = figure.subplots(lines, columns, squeeze=False)
-    ramp = LinearSegmentedColormap.from_list("share", [GRID, *RAMP[::-1]])
+    ramp = LinearSegmentedColormap.from_list("share", [(*to_rgb(ACCENT), a) for a in (0.0, 0.6, 0.8, 1.0)])
     image = None
     for axes in grid.flat[len(maps) :]:
         axes.set_visible(False)
@@ -59,6 +59,7 @@ def mask_maps(maps: Mapping[str, np.ndarray]) -> Figure:
         axes.set_title(f"{printable(title)}: {100 * float(hidden.mean()):.2g} %")
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
+        axes.set_facecolor(SHADE)
         axes.set_xlabel(f"{hidden.shape[1]:,} features")
         axes.set_ylabel(f"{hidden.shape[0]:,} samples")
     assert image is not None
@@ -115,34 +116,44 @@ def real_and_filled(scores: Mapping[str, np.ndarray], *, unit: str = "principal 
 
 
 @themes
-def calibration(rows: pd.DataFrame, *, chosen: Sequence[str]) -> Figure:
+def calibration(rows: pd.DataFrame, *, chosen: Mapping[str, Sequence[str]]) -> Figure:
     """Share of hidden values within their interval, against the interval's level; the diagonal is what is promised.
 
     Parameters
     ----------
     rows
-        `method`, `nominal` and `actual` (0..1), averaged over what else there is.
+        `panel`, `method`, `nominal` and `actual` (0..1), averaged over what else there is.
     chosen
-        Methods in colour; others are grey.
+        Panel to the methods in colour; others are grey. Panels stand beside each other, two at most.
     """
-    wide = rows.groupby(["method", "nominal"], sort=False)["actual"].mean().unstack("nominal").dropna()
-    if wide.empty:
+    wide = rows.groupby(["panel", "method", "nominal"], sort=False)["actual"].mean().unstack("nominal").dropna()
+    titles = [t for t in chosen if t in wide.index.get_level_values("panel")][:2]
+    if not titles:
         return note("There are no intervals.")
-    figure = blank(WIDTH * 0.62, 2.9)
-    axes = figure.subplots()
+    figure = blank(WIDTH, 2.9)
+    grid = figure.subplots(1, 2, squeeze=False)[0]
+    grid[1].set_visible(len(titles) > 1)
     ends = [min(0.45, float(wide.to_numpy().min()) - 0.03), 1.0]
-    axes.plot(ends, ends, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
-    for name in [m for m in wide.index if m not in chosen]:
-        axes.plot(wide.columns, wide.loc[name], color=GRID, linewidth=1, zorder=2)
+    for axes, title in zip(grid, titles, strict=False):
+        of = wide[wide.index.get_level_values("panel") == title].droplevel("panel")
+        _held(axes, of, chosen[title], ends)
+        axes.set_title(printable(title))
+    grid[0].set_ylabel("hidden values within")
+    return figure
+
+
+def _held(axes: Axes, wide: pd.DataFrame, chosen: Sequence[str], ends: list[float]) -> None:
+    """A panel: a line per method over the levels."""
+    axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+    for k, name in enumerate([m for m in wide.index if m not in chosen]):
+        axes.plot(wide.columns, wide.loc[name], color=MUTED, linewidth=0.7, zorder=2, label="" if k else "others")
     for k, name in enumerate([m for m in chosen if m in wide.index]):
         axes.plot(wide.columns, wide.loc[name], "o-", color=CLASSES[k], markersize=3.6, label=printable(name), zorder=3)
     axes.set(xlim=ends, ylim=ends)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("level of the interval")
-    axes.set_ylabel("hidden values within")
     axes.legend(loc="upper left")
-    return figure
 
 
 @themes
@@ -170,18 +181,17 @@ def with_intervals(rows: pd.DataFrame, *, names: str, panels: str, unit: str, ma
     for axes, title in zip(grid, titles, strict=True):
         of = rows[(rows[panels] == title) & rows[names].isin(every)].drop_duplicates(names)
         places = [every.index(n) for n in of[names]]
-        colours = [ACCENT if n in marked else GRID for n in of[names]]
-        axes.barh(places, of["mean"], height=0.66, color=colours, linewidth=0)
+        colours = [ACCENT if n in marked else MUTED for n in of[names]]
+        axes.barh(places, of["mean"], height=0.66, color=colours, linewidth=0, alpha=0.6)
         for y, r in zip(places, of.to_dict("records"), strict=True):
             if np.isfinite(r["lower"]):
-                axes.plot([r["lower"], r["upper"]], [y, y], color=INK, linewidth=0.9)
+                axes.plot([r["lower"], r["upper"]], [y, y], color=INK, linewidth=1.1)
             axes.plot(r["mean"], y, "o", color=PAPER, markeredgecolor=INK, markersize=3)
         frameless(axes, grid="x")
         axes.set_title(printable(title))
         axes.set(yticks=range(len(every)), ylim=(len(every) - 0.4, -0.6))
         axes.set_yticklabels([printable(n) for n in every], color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        low = float(np.nanmin(of[["mean", "lower"]].to_numpy()))
-        axes.set_xlim(left=max(0.0, low - 0.25 * (float(of["mean"].max()) - low) - 0.05) if low > 0 else low - 0.02)
+        axes.set_xlim(left=min(0.0, float(np.nanmin(of[["mean", "lower"]].to_numpy()))))
     figure.supxlabel(unit, fontsize=8, color=MUTED)
     return figure

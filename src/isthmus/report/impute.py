@@ -24,10 +24,9 @@ NUMBERS = {
     "mse_raw": ".4g", "r2_raw": ".3f", "r2_feature_raw": ".3f", "balanced_accuracy": ".3f", "ordinal_error": ".3f",
     "coverage": ".3f", "width": ".3f", "seconds": ".3g", "rate": "g",
 }  # fmt: skip
-SHOWN = (
-    "method", "mse", "sd", "r2", "r2_feature", "pearson_sample", "pearson_feature", "balanced_accuracy",
-    "ordinal_error", "coverage", "width", "seconds",
-)  # fmt: skip
+SHOWN = ("method", "mse", "sd", "r2", "r2_feature", "pearson_sample", "pearson_feature")
+SHOWN_CALLS = ("method", "mse", "sd", "r2", "r2_feature", "balanced_accuracy", "ordinal_error")
+"""Of calls; their correlations are in the figure and the file."""
 WORDS = {
     "Hidden": "Known entries (or, for `modality`, whole test samples) that no method sees. By folds of samples; "
     "scaling, methods and widths are fitted on visible training entries. All methods get the same inputs.",
@@ -106,8 +105,8 @@ def _gaps(results: ImputeResults) -> Section:
     for part in results.parts:
         caption = (
             f"{part['target']}: what is really missing, and what was hidden to score methods (at the first rate and "
-            "repeat; of `modality`, the test samples of the first fold); samples in the order of the data, features in "
-            "that of the table; above, the share of all entries."
+            "repeat; of whole samples, the first fold); samples in the order of the data, features in "
+            "that of the table; the colour is the share of a block of entries; above, the share of all."
         )
         blocks.append(FigureBlock(plot.mask_maps(part["masks"]), caption, f"masks-{part['target']}"))
     return Section("What is missing", tuple(blocks))
@@ -120,7 +119,7 @@ def _scores(part: dict[str, Any]) -> Section:
         of = counted(of_kind(scores, kind))
         means = of.groupby("method", sort=False).mean(numeric_only=True).reset_index()
         shown = table.merge(means.drop(columns=["mse"]), on="method")
-        excerpt = shown[[c for c in (*SHOWN, "as_good") if c in shown]]
+        excerpt = shown[[c for c in (*_columns(shown), "coverage", "width", "as_good") if c in shown]]
         caption = (
             f"{target}, {KINDS[kind]}: mean over folds, repeats and the patterns that count, best first; the method "
             f"that fills the real gaps is bold ({part['chosen'][kind]})."
@@ -128,16 +127,23 @@ def _scores(part: dict[str, Any]) -> Section:
         formats = {**NUMBERS, "sd": ".4f"}
         bold = tuple(bool(t) for t in excerpt["method"] == part["chosen"][kind])
         blocks.append(TableBlock(shown, caption, f"choice-{target}-{kind}", formats, 30, excerpt, bold))
-    caption = f"{target}: error of every method by pattern and rate, a dot per fold; the error of the mean is about 1."
-    blocks.append(FigureBlock(_errors(scores), caption, f"errors-{target}"))
+    for kind in part["choices"]:
+        by = "" if kind == ROWS else " by pattern and share of entries hidden"
+        caption = f"{target}, {KINDS[kind]}: error of every method{by}, a dot per fold; that of the mean is about 1."
+        of = of_kind(scores, kind)
+        blocks.append(FigureBlock(_errors(of), caption, f"errors-{target}-{kind}"))
     keys = ["pattern", "rate", "method"]
     numeric = scores.drop(columns=["inputs", "fold", "repeat"])
     means = numeric.groupby(keys, dropna=False, sort=False).mean(numeric_only=True).reset_index()
     caption = f"{target}: every pattern and rate, mean over folds and repeats."
-    columns = [c for c in ("pattern", "rate", *SHOWN) if c in means]
+    columns = [c for c in ("pattern", "rate", *_columns(means), "seconds") if c in means]
     excerpt = means[columns].sort_values(["pattern", "rate", "mse"], kind="stable")
     blocks.append(TableBlock(means, caption, f"scores-{target}", NUMBERS, 120, excerpt, sortable=True))
     return Section(f"{target}: who fills it best", tuple(blocks))
+
+
+def _columns(table: pd.DataFrame) -> tuple[str, ...]:
+    return SHOWN_CALLS if "balanced_accuracy" in table and table["balanced_accuracy"].notna().any() else SHOWN
 
 
 def _errors(scores: pd.DataFrame) -> Any:
@@ -146,7 +152,7 @@ def _errors(scores: pd.DataFrame) -> Any:
     rows = scores.assign(
         value=np.minimum(scores["mse"], 1.5),
         kind=np.where(scores["method"].isin(BASELINES), "baseline", "model"),
-        hidden=[f"{100 * r:g} %" if r == r else "all" for r in scores["rate"]],
+        hidden=[f"{100 * r:g} %" if r == r else "" for r in scores["rate"]],
     )  # fmt: skip
     rows["method"] = pd.Categorical(rows["method"], categories=order)
     rows = rows.sort_values(["method", "pattern"]).astype({"method": str})
@@ -179,44 +185,43 @@ def _looks(part: dict[str, Any]) -> Section:
 def _correlations(part: dict[str, Any]) -> Any:
     both = [part[k][["kind", "method", "pearson"]].assign(of=f"by {k[:-1]}") for k in ("samples", "features")]
     rows = pd.concat(both, ignore_index=True).rename(columns={"pearson": "value", "kind": "gap"})
-    several = rows["gap"].nunique() > 1
-    rows["panel"] = rows["of"] + (", " + rows["gap"] if several else "")
+    rows["gap"] = rows["gap"].map({ENTRIES: "single entries", ROWS: "whole samples"})
     order = rows.groupby("method")["value"].mean().fillna(0).sort_values(ascending=False).index
     rows["method"] = pd.Categorical(rows["method"], categories=order)
-    rows = rows.sort_values(["method", "panel"]).astype({"method": str})
+    rows = rows.sort_values(["method", "of"]).astype({"method": str})
     rows["kind"] = np.where(rows["method"].isin(BASELINES), "baseline", "model")
-    rows["all"] = ""
-    return boxes.boxes(rows, rows="method", colours="all", panels="panel", unit="Pearson correlation")
+    return boxes.boxes(rows, rows="method", colours="gap", panels="of", unit="Pearson correlation")
 
 
 def _sure(part: dict[str, Any], level: float) -> Section:
     target, blocks = part["target"], list[Block]()
     rows, features = part["calibration"], part["features"]
-    for kind in part["choices"]:
-        of = rows[rows["kind"] == kind] if len(rows) else rows
-        if of.empty or of["actual"].isna().all():
-            continue
-        chosen = list(dict.fromkeys([part["chosen"][kind], part["choices"][kind]["method"].iloc[0]]))
+    kinds = [k for k in part["choices"] if len(rows) and rows.loc[rows["kind"] == k, "actual"].notna().any()]
+    if kinds:
+        first = {k: [part["chosen"][k], part["choices"][k]["method"].iloc[0]] for k in kinds}
+        chosen = {KINDS[k]: list(dict.fromkeys(v)) for k, v in first.items()}
         caption = (
-            f"{target}, {KINDS[kind]}: how many of the hidden values of test samples lie within their intervals. On "
-            "the dashed line intervals hold what they promise; grey lines are the other methods."
+            f"{target}: how many of the hidden values of test samples lie within their intervals. On the dashed line "
+            "intervals hold what they promise; grey are the other methods."
         )
-        blocks.append(FigureBlock(plot.calibration(of, chosen=chosen), caption, f"calibration-{target}-{kind}"))
+        figure = plot.calibration(rows.assign(panel=rows["kind"].map(KINDS)), chosen=chosen)
+        blocks.append(FigureBlock(figure, caption, f"calibration-{target}"))
+    for kind in kinds:
         every = features[features["kind"] == kind].drop(columns=["kind"])
         own = every[every["method"] == part["chosen"][kind]]
-        worst = own.sort_values("coverage", kind="stable").head(10)
+        worst = own.drop(columns="method").sort_values("coverage", kind="stable").head(10)
         caption = (
-            f"{target}, {KINDS[kind]}: {part['chosen'][kind]} by feature, the least covered first; mean of "
-            f"{100 * level:g} % intervals {own['coverage'].mean():.3f}, of features between their 5th and 95th "
-            f"percentile {_range(own['coverage'])}. The file has all features and methods."
+            f"{target}, {KINDS[kind]}: {part['chosen'][kind]} by feature, the least covered first. {100 * level:g} % "
+            f"intervals hold {own['coverage'].mean():.3f} of a feature's hidden values on average, {_range(own)} "
+            "between the 5th and the 95th percentile of features. The file has all features and methods."
         )
         formats = {**NUMBERS, "pearson": ".3f"}
         blocks.append(TableBlock(every, caption, f"features-{target}-{kind}", formats, 10, worst))
     return Section(f"{target}: how sure it is", tuple(blocks))
 
 
-def _range(values: pd.Series) -> str:
-    low, high = np.nanquantile(values.to_numpy(dtype=float), [0.05, 0.95])
+def _range(rows: pd.DataFrame) -> str:
+    low, high = np.nanquantile(rows["coverage"].to_numpy(dtype=float), [0.05, 0.95])
     return f"{low:.3f} to {high:.3f}"
 
 
