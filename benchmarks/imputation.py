@@ -3,8 +3,8 @@
     python benchmarks/imputation.py modality brca luad     # whole samples without copy number, five folds by patient
     python benchmarks/imputation.py entries brca           # 5, 10, 20 % of the calls, in three patterns
     python benchmarks/imputation.py gaps                   # cohorts that really lack something
-    python benchmarks/imputation.py size                   # 8,314 x 3,217 and 3,105, 32 classes: seconds and memory
-    python benchmarks/imputation.py sklearn                # kNN and ridge beside scikit-learn's own
+    python benchmarks/imputation.py sklearn                # kNN and ridge beside scikit-learn's own: seconds and memory
+    python benchmarks/imputation.py --study                # 8,314 x 3,217 and 3,105, 32 classes: all methods
 
 `--methods a b` and `--folds n` (the first n) make it shorter. Data: ../shared/data (ISTHMUS_DATA), folds of the
 modality task: ../shared/baselines (ISTHMUS_BASELINES). One thread, so that seconds can be compared.
@@ -12,17 +12,16 @@ modality task: ../shared/baselines (ISTHMUS_BASELINES). One thread, so that seco
 
 import argparse
 import os
-import resource
 import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import imputation_size
 import numpy as np
 import pandas as pd
 
 import isthmus as ist
-from isthmus.data.cohort import build
 from isthmus.impute.benchmark import given, hiding, score, tasks
 from isthmus.impute.imputer import make, usable
 
@@ -140,84 +139,25 @@ def gaps(arguments):
                 shown(rows, ["target"])
 
 
-def large(n=8314, p=3217, f=3105, classes=32, seed=0):
-    """A cohort of the study's size: copy number in segments, expression driven in cis, class effects."""
-    rng = np.random.default_rng(seed)
-    kind = rng.integers(0, classes, n)
-    segments = rng.normal(size=(n, 150)) + rng.normal(size=(classes, 150))[kind]
-    cnv = np.repeat(segments, -(-f // 150), axis=1)[:, :f] + 0.3 * rng.normal(size=(n, f))
-    rna = rng.normal(size=(n, p)) + rng.normal(size=(classes, p))[kind]
-    rna[:, : min(f, p)] += 0.6 * cnv[:, : min(f, p)]
-    ids = pd.Index([f"s{i:05d}" for i in range(n)])
-    mods = {m: pd.DataFrame(x.astype(np.float32), ids).add_prefix(m) for m, x in (("rna", rna), ("cnv", cnv))}
-    obs = pd.DataFrame({"type": [f"t{k}" for k in kind]}, ids)
-    return ist.read(mods, obs) if n < 100 else build(ist.read(mods).mod, obs)
-
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def size(arguments):
-    mdata = large(n=arguments.n)
-    print(f"{mdata.n_obs} samples; {peak():.2f} GiB with the data alone")
-    total = time.process_time()
-    for pattern in ("modality", "random"):
-        keys = {"pattern": pattern, "rate": 0.1, "folds": 5, "classes": "type"}
-        task = next(iter(tasks(mdata, "cnv", **keys)))
-        for name in arguments.methods or usable(given(task, pattern)):
-            started = time.process_time()
-            got = score(task, make(EXTRA.get(name, name))[1], hiding(pattern, 0.1), level=None).scores
-            took = time.process_time() - started
-            said = f"r2 {got['r2']:.3f}, {took:.1f} s of the processor, peak {peak():.2f} GiB"
-            print(f"{pattern} {name}: {said}", flush=True)
-    print(f"all methods, both tasks, one fold each: {time.process_time() - total:.0f} s of the processor")
-
-
-def sklearn(arguments):
-    from sklearn.impute import KNNImputer
-    from sklearn.linear_model import RidgeCV
-
-    from isthmus.impute.linear import PENALTIES
-
-    n, p, f = arguments.n, 1000, 1000
-    rng = np.random.default_rng(0)
-    factors = rng.normal(size=(n, 20))
-    x, y = (factors @ rng.normal(size=(20, k)) + rng.normal(size=(n, k)) for k in (p, f))
-    hole = np.where(rng.random(y.shape) < 0.1, np.nan, y)
-    train = 4 * n // 5
-
-    def timed(call):
-        started = time.process_time()
-        value = call()
-        return time.process_time() - started, value
-
-    ours, a = timed(lambda: make("knn")[1].fit(hole[:train]).transform(hole[train:]))
-    theirs, b = timed(lambda: KNNImputer(n_neighbors=10).fit(hole[:train]).transform(hole[train:]))
-    ratio = f"{ours:.2f} s against {theirs:.2f} s ({theirs / ours:.1f} x)"
-    print(f"knn, {n} x {f}: {ratio}; largest difference {np.abs(a - b).max():.1e}")
-    absent = np.full((n - train, f), np.nan)
-    ours, a = timed(lambda: make("ridge")[1].fit(y[:train], source=x[:train]).transform(absent, source=x[train:]))
-    scale = np.linalg.svd(x[:train] - x[:train].mean(0), compute_uv=False)
-    alphas = PENALTIES * float((scale**2).mean())
-    theirs, b = timed(lambda: RidgeCV(alphas=alphas).fit(x[:train], y[:train]).predict(x[train:]))
-    error = [float(((v - y[train:]) ** 2).mean()) for v in (a, b)]
-    ratio = f"{ours:.2f} s against {theirs:.2f} s ({theirs / ours:.1f} x)"
-    print(f"ridge with its penalty, {n} x {p} to {f}: {ratio}; MSE {error[0]:.4f}, {error[1]:.4f}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["modality", "entries", "gaps", "size", "sklearn"])
+    parser.add_argument("part", choices=["modality", "entries", "gaps", "sklearn"], nargs="?")
     parser.add_argument("cohorts", nargs="*")
     parser.add_argument("--methods", nargs="*")
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--patterns", nargs="*", default=["random", "sample", "feature"])
     parser.add_argument("--rates", nargs="*", type=float, default=[0.05, 0.1, 0.2])
     parser.add_argument("--level", type=float, default=None, help="of intervals, which cost a second fit")
-    parser.add_argument("--n", type=int, default=8314)
+    parser.add_argument("--study", action="store_true", help="time and memory of everything at the study's size")
+    parser.add_argument("--n", type=int, default=0, help="samples, of `sklearn` and `--study`")
     arguments = parser.parse_args()
-    globals()[arguments.part](arguments)
+    if arguments.study:
+        imputation_size.study(arguments)
+    elif arguments.part:
+        parts = {"modality": modality, "entries": entries, "gaps": gaps, "sklearn": imputation_size.sklearn}
+        parts[arguments.part](arguments)
+    else:
+        parser.error("name a part, or --study")
 
 
 if __name__ == "__main__":

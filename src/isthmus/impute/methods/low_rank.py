@@ -6,16 +6,18 @@ r"""A low-rank matrix, by alternating ridge regressions with the penalty of the 
 over the observed entries of the centred table has the solution of the nuclear-norm problem where the rank suffices
 (Mazumder, Hastie & Tibshirani, Spectral regularization algorithms, JMLR 2010; Hastie et al., Matrix completion and
 low-rank SVD via fast alternating least squares, JMLR 2015, arXiv:1410.2596). The penalty is chosen on a tenth of the
-observed entries, hidden for the purpose, going down from the largest singular value with warm starts. A new sample's
+observed entries, hidden for the purpose, going down from the largest singular value with warm starts; of large tables
+on a draw of samples, and scaled as the singular values of noise are. A new sample's
 :math:`a` is the ridge regression of its visible entries on :math:`B`. A sample that shows nothing of the table is
 filled by way of `source`: the same on both tables side by side.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, no_type_check
 
 import numpy as np
+from numba import njit
 
 from isthmus.evaluate.arrays import feature_means
 from isthmus.impute.imputer import Imputer
@@ -31,6 +33,10 @@ TOLERANCE = 1e-3
 LARGE = 500_000
 """Tables of more entries are factored in single precision, which takes half the time and is no worse on noisy data."""
 CHUNK = 256
+MOST_ROWS = 1000
+"""Samples on which the penalty is chosen; a random draw of larger tables (see `LARGER`)."""
+LARGER = 8_000_000
+"""Entries of tables whose penalty is chosen on a draw of samples."""
 
 
 class LowRank(Imputer):
@@ -66,11 +72,21 @@ class LowRank(Imputer):
     def _factor(self, x: np.ndarray) -> tuple[np.ndarray, float]:
         """Loadings B (features x rank) and the penalty of a centred table with gaps."""
         x = x.astype(np.float32) if x.size > LARGE else x
-        rank = min(self.rank, *x.shape)
-        top = _largest(np.nan_to_num(x))
+        rank, start = min(self.rank, *x.shape), None
         if self.penalty is not None:
-            return _Factors(x, rank).descend([self.penalty * top]).loadings(self.penalty * top), self.penalty * top
-        path = [top * share for share in np.logspace(*PATH)]
+            best = self.penalty * _largest(np.nan_to_num(x))
+        elif x.size <= LARGER:
+            best, start = self._choice(x, rank)
+        else:
+            few = np.sort(np.random.default_rng(STREAM).permutation(len(x))[:MOST_ROWS])
+            best, start = self._choice(x[few], min(rank, len(few)))
+            best *= _edge(x.shape) / _edge((len(few), x.shape[1]))
+        return _Factors(x, rank if start is None else start.shape[1], start).descend([best]).loadings(best), best
+
+    @staticmethod
+    def _choice(x: np.ndarray, rank: int) -> tuple[float, np.ndarray]:
+        """The penalty that predicts hidden entries best, and the loadings with which its search ended."""
+        path = [_largest(np.nan_to_num(x)) * share for share in np.logspace(*PATH)]
         held = (np.random.default_rng(STREAM).random(x.shape) < HIDDEN) & ~np.isnan(x)
         factors, truth = _Factors(np.where(held, np.nan, x), rank), x[held]
         errors: list[float] = []
@@ -79,8 +95,7 @@ class LowRank(Imputer):
             errors.append(float(((factors.filled[held] - truth) ** 2).mean()))
             if len(errors) > 2 and errors[-1] > errors[-2] > errors[-3]:
                 break
-        best = path[int(np.argmin(errors))]
-        return _Factors(x, rank, factors.b).descend([best]).loadings(best), best
+        return path[int(np.argmin(errors))], factors.b
 
     def predict(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> np.ndarray:
         found = self.mean_ + _project(x - self.mean_, self.own_, self.penalty_)
@@ -92,6 +107,11 @@ class LowRank(Imputer):
             found[empty] = self.mean_ + _project(both, self.joint_, self.joint_penalty_)[:, : x.shape[1]]
             found[empty & np.isnan(source).all(axis=1)] = np.nan
         return np.asarray(found)
+
+
+def _edge(shape: tuple[int, ...]) -> float:
+    """How the largest singular value of noise grows with a table: sqrt(n) + sqrt(f) (Marchenko & Pastur)."""
+    return float(np.sqrt(shape[0]) + np.sqrt(shape[1]))
 
 
 def _start(p: int, rank: int) -> np.ndarray:
@@ -122,11 +142,19 @@ class _Factors:
             for _ in range(iterations):
                 self.a = _ridge(self.filled, self.b, penalty)
                 self.b = _ridge(self.filled.T, self.a, penalty)
-                before, after = self.filled[self.missing], (self.a @ self.b.T)[self.missing]
-                self.filled[self.missing] = after
-                if ((after - before) ** 2).sum() <= TOLERANCE**2 * (after**2).sum():
+                moved, size = self._fill()
+                if moved <= TOLERANCE**2 * size:
                     break
         return self
+
+    def _fill(self) -> tuple[float, float]:
+        """Write A B' into the gaps, some rows at a time; by how much they moved, and their size, as sums of squares."""
+        moved = size = 0.0
+        for start in range(0, len(self.filled), CHUNK):
+            rows = slice(start, start + CHUNK)
+            m, s = _write(self.filled[rows], self.missing[rows], self.a[rows] @ self.b.T)
+            moved, size = moved + m, size + s
+        return moved, size
 
     def loadings(self, penalty: float) -> np.ndarray:
         """B at which both factors weigh alike: V sqrt(s), s the filled table's singular values, soft-thresholded."""
@@ -135,6 +163,20 @@ class _Factors:
         left = s - penalty
         kept = (directions @ vt.T)[:, left > 0] * np.sqrt(left[left > 0])
         return np.asarray(kept, dtype=np.float64)
+
+
+@njit(nogil=True, cache=True)
+@no_type_check  # what numba compiles must not be wrapped by the tests' type checks
+def _write(filled, missing, product):  # noqa: ANN001, ANN202
+    moved, size = 0.0, 0.0
+    for i in range(filled.shape[0]):
+        for j in range(filled.shape[1]):
+            if missing[i, j]:
+                after = product[i, j]
+                moved += (after - filled[i, j]) ** 2
+                size += after * after
+                filled[i, j] = after
+    return moved, size
 
 
 def _ridge(x: np.ndarray, b: np.ndarray, penalty: float) -> np.ndarray:

@@ -40,5 +40,5 @@ class PublishedImputer(NeuralImputer):
         return validate(registry.config_of("translator"), keys, where="impute.methods.published")
 
     def training(self) -> dict[str, Any]:
-        epochs = round((self.epochs or EPOCHS) / 0.6)  # the architecture's first phase, the translation, takes 60 % of them
+        epochs = round((self.epochs or EPOCHS) / 0.6)  # the architecture's first phase, the translation, takes 60 %
         return {"epochs": epochs, "batch_size": 32, "lr": 1e-3, "patience": None, "seed": self.seed}
