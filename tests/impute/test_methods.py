@@ -1,5 +1,6 @@
 """Every imputation method, found by being there: what it must never do, and what it must reach."""
 
+import re
 import subprocess
 import sys
 
@@ -238,6 +239,16 @@ def test_wrong_names_options_and_tables():
         make("kn")
     with pytest.raises(RecipeError, match=r"knn\.kk"):
         make({"knn": {"kk": 3}})
+    for wrong, wanted in (
+        ({"knn": {"k": "five"}}, "knn.k: wrong value; met 'five'; wanted a whole number"),
+        ({"correlated_features": {"k": 0}}, "k: wrong value; met 0; wanted at least 1"),
+        ({"pls": {"components": [5, 0]}}, "pls.components.1: wrong value"),
+        ({"miwae": {"epochs": 0}}, "miwae.epochs: wrong value"),
+        ({"scikit_learn": {"estimator": "knm"}}, "wanted 'iterative', 'knn' or 'simple'"),
+    ):
+        with pytest.raises(RecipeError, match=re.escape(wanted)):
+            make(wrong)
+    assert make({"pls": {"components": [5, 10]}})[1].components == (5, 10)
     with pytest.raises(DataError, match="no observed entry"):
         make("mean")[1].fit(np.full((3, 2), np.nan))
     with pytest.raises(DataError, match="other features"):

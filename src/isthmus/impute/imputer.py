@@ -12,17 +12,21 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import numpy as np
+from pydantic import Field, create_model
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from isthmus.config import Config, validate
 from isthmus.errors import DataError, RecipeError, closest
 from isthmus.evaluate.arrays import feature_means
 
-__all__ = ["Imputer", "make", "names", "usable"]
+__all__ = ["Imputer", "Positive", "make", "names", "usable"]
 
 METHODS = "isthmus.impute.methods"
+Positive = Annotated[int, Field(ge=1)]
+"""An option that counts."""
 
 
 class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -168,12 +172,17 @@ def make(entry: str | Mapping[str, Mapping[str, Any]] | Imputer) -> tuple[str, I
     if name not in _found():
         hint = closest(name, names())
         raise RecipeError("no such method", where="impute.methods", met=name, hint=hint)
-    known = list(inspect.signature(_found()[name]).parameters)
-    for option in options or {}:
-        if option not in known:
-            hint = closest(option, known)
-            raise RecipeError("unknown option", where=f"impute.methods.{name}.{option}", hint=hint)
-    return name, _found()[name](**(options or {}))
+    checked = validate(_options(name), options or {}, where=f"impute.methods.{name}")
+    return name, _found()[name](**{k: getattr(checked, k) for k in options or {}})
+
+
+@cache
+def _options(name: str) -> type[Config]:
+    """The arguments of a method as settings, so that wrong ones are told as everywhere."""
+    method = _found()[name]
+    hints = get_type_hints(method.__init__, include_extras=True)
+    fields = {k: (hints[k], p.default) for k, p in inspect.signature(method).parameters.items()}
+    return create_model(f"{method.__name__}Options", __base__=Config, **fields)  # type: ignore[call-overload,no-any-return]
 
 
 def usable(given: Sequence[str]) -> list[str]:

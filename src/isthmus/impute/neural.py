@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.evaluate.arrays import feature_means
-from isthmus.impute.imputer import Imputer
+from isthmus.impute.imputer import Imputer, Positive
 
 if TYPE_CHECKING:
     import mudata as md
@@ -32,7 +32,7 @@ class NeuralImputer(Imputer):
     def __init__(
         self,
         *,
-        epochs: int | None = None,
+        epochs: Positive | None = None,
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
         loop: Mapping[str, Any] | None = None,

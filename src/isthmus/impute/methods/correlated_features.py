@@ -14,7 +14,7 @@ from typing import ClassVar, no_type_check
 import numpy as np
 from numba import njit
 
-from isthmus.impute.imputer import Imputer
+from isthmus.impute.imputer import Imputer, Positive
 
 CANDIDATES = 8
 """Of the best correlated features so many times k are kept, since a sample may miss the best."""
@@ -34,7 +34,7 @@ class CorrelatedFeatures(Imputer):
     reads: ClassVar[tuple[str, ...]] = ("entries",)
     effort: ClassVar[int] = 3
 
-    def __init__(self, k: int = 5) -> None:
+    def __init__(self, k: Positive = 5) -> None:
         self.k = k
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from isthmus import registry
 from isthmus.config import Config, validate
 from isthmus.evaluate.arrays import feature_means
+from isthmus.impute.imputer import Positive
 from isthmus.impute.neural import TARGET, NeuralImputer, cohort
 
 
@@ -39,11 +40,11 @@ class MIWAEImputer(NeuralImputer):
     def __init__(
         self,
         *,
-        epochs: int | None = None,
+        epochs: Positive | None = None,
         seed: int = 0,
         settings: Mapping[str, object] | None = None,
         loop: Mapping[str, object] | None = None,
-        draws: int = 50,
+        draws: Positive = 50,
     ) -> None:
         super().__init__(epochs=epochs, seed=seed, settings=settings, loop=loop)
         self.draws = draws

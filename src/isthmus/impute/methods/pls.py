@@ -12,11 +12,12 @@ Wold, Sjöström & Eriksson, PLS-regression: a basic tool of chemometrics, Chemo
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from isthmus.impute.imputer import Imputer
+from isthmus.impute.imputer import Imputer, Positive
 from isthmus.impute.linear import TINY, paired, simple_fill
 
 BLOCK, ITERATIONS, TOLERANCE = 32, 100, 1e-4
@@ -36,7 +37,7 @@ class PLS(Imputer):
     reads: ClassVar[tuple[str, ...]] = ("source",)
     effort: ClassVar[int] = 4
 
-    def __init__(self, components: tuple[int, ...] = (5, 10, 20)) -> None:
+    def __init__(self, components: Annotated[tuple[Positive, ...], Field(min_length=1)] = (5, 10, 20)) -> None:
         self.components = components
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:
