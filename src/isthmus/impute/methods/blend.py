@@ -1,9 +1,10 @@
 """A weighted sum of other methods, with weights from training entries that were hidden for the purpose.
 
-A quarter of the training samples is set aside; the members are fitted on the rest and predict, of those set aside, a
-fifth of the entries that was hidden, and whole rows from the source. Non-negative least squares gives the members'
-weights, one set for samples that show something of their row and one for those that do not; then the members are
-fitted on all (stacking: Breiman, Stacked regressions, Machine Learning 1996, doi:10.1007/BF00117832).
+A quarter of the training samples (at most 1,000) is set aside; the members are fitted on the rest (at most 3,000) and
+predict, of those set aside, a fifth of the entries that was hidden, and whole rows from the source. Non-negative least
+squares gives the members' weights, one set for samples that show something of their row and one for those that do not;
+then the members are fitted on all (stacking: Breiman, Stacked regressions, Machine Learning 1996,
+doi:10.1007/BF00117832).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from isthmus.impute.imputer import Imputer, make
 ENTRIES, ROWS = ("low_rank", "correlated_features", "component_ridge"), ("component_ridge", "low_rank", "translator")
 HIDDEN, SET_ASIDE, STREAM = 0.2, 0.25, (0xB1E, 1)
 FEWEST, MOST_ENTRIES = 12, 2_000_000
+MOST_ASIDE, MOST_ROWS = 1000, 3000
+"""Samples set aside, and of the rest those on which the members are fitted for the weights; draws of larger cohorts."""
 
 
 class Blend(Imputer):
@@ -43,10 +46,12 @@ class Blend(Imputer):
         rows = self.rows if source is not None else ()
         names = tuple(dict.fromkeys((*self.entries, *rows)))
         rng = np.random.default_rng(STREAM)
-        aside = np.sort(rng.permutation(here)[: int(SET_ASIDE * len(here))])
+        aside = np.sort(rng.permutation(here)[: min(int(SET_ASIDE * len(here)), MOST_ASIDE)])
         self.weights_ = {False: _even(self.entries), True: _even(rows)}
         if len(aside) >= FEWEST:
             rest = np.setdiff1d(np.arange(len(x)), aside)
+            if len(rest) > MOST_ROWS:
+                rest = np.sort(rng.permutation(rest)[:MOST_ROWS])
             tried = self._fit(names, x[rest], None if source is None else source[rest])
             given = None if source is None else source[aside]
             hidden = rng.random((len(aside), x.shape[1])) < HIDDEN
