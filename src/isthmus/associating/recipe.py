@@ -21,7 +21,7 @@ __all__ = ["AssociateRecipe", "Associating", "StabilitySettings", "load_associat
 
 SECTIONS = ("data", "prepare", "associate")
 HOMES = {
-    "latent": ("isthmus.associating.latent", "LatentSettings"),
+    "latent": ("isthmus.associating.latent_keys", "LatentSettings"),
     "graph": ("isthmus.associating.graph_keys", "GraphSettings"),
 }
 """Where the settings of further lines of evidence are declared."""
