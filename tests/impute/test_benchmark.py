@@ -126,6 +126,16 @@ def test_half_widths_are_the_conformal_rank():
     np.testing.assert_array_equal(half_widths(errors, 0.9), [90.0, together[94]])
 
 
+def test_a_value_that_is_hidden_in_several_rounds_counts_once():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+
+    def first(v, rng):
+        return np.broadcast_to(np.array([True, False, False]), v.shape) & (np.arange(len(v)) < 4)[:, None]
+
+    errors = residuals(make("mean")[1], x, first)
+    np.testing.assert_array_equal((~np.isnan(errors)).sum(axis=0), [4, 0, 0])
+
+
 def test_rubin_against_the_textbook():
     pooled = rubin(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.5, 0.5]))
     total = 0.5 + (1 + 1 / 3) * 1.0

@@ -56,7 +56,8 @@ def residuals(
 
     Returns
     -------
-    (rounds x n) x f, NaN where nothing was hidden; no rows where there are too few samples.
+    n x f of those set aside, NaN where nothing was hidden; no rows where there are too few samples. A value counts
+    once, in however many rounds it is hidden: its errors are not independent, and the rank counts them as if they were.
     """
     here = np.flatnonzero(~np.isnan(x).all(axis=1))
     rng = np.random.default_rng((seed, STREAM))
@@ -66,14 +67,14 @@ def residuals(
     rest = np.setdiff1d(np.arange(len(x)), aside)
     extra = {k: v for k, v in (("source", source), ("classes", classes)) if v is not None}
     fitted = clone(method).fit(x[rest], **{k: v[rest] for k, v in extra.items()})
-    found = []
+    found = np.full(x[aside].shape, np.nan)
     for _ in range(ROUNDS):
         hidden = hide(x[aside], rng)
         guess = fitted.transform(np.where(hidden, np.nan, x[aside]), **{k: v[aside] for k, v in extra.items()})
-        found.append(np.where(hidden, x[aside] - guess, np.nan))
-        if (~np.isnan(np.vstack(found))).sum(axis=0).min() >= ENOUGH or hidden.all():
+        found = np.where(hidden & np.isnan(found), x[aside] - guess, found)
+        if (~np.isnan(found)).sum(axis=0).min() >= ENOUGH or hidden.all():
             break
-    return np.vstack(found)
+    return found
 
 
 def coverage(truth: np.ndarray, guess: np.ndarray, widths: np.ndarray, hidden: np.ndarray) -> tuple[float, float]:
