@@ -117,14 +117,15 @@ def test_two_passes_accept_what_one_list_would(correction, ties):
 
 
 def test_missing_values_are_pairwise_complete():
-    x, y = tables(n=25, p=12, q=9)
+    x, y = tables(n=25)
     x = x.mask(np.random.default_rng(1).random(x.shape) < 0.05)
     hits = spearman(x, y, fdr=1, null="t")
-    got = square(hits, x, y)
-    for i in range(12):
-        for j in range(9):
-            both = x.iloc[:, i].notna()
-            assert got[i, j] == pytest.approx(stats.spearmanr(x.iloc[:, i][both], y.iloc[:, j][both]).statistic)
+    got, n = square(hits, x, y), square(hits, x, y, "n")
+    for i in range(200):
+        both = x.iloc[:, i].notna()
+        theirs = stats.spearmanr(x.iloc[:, i][both], y[both]).statistic[0, 1:]
+        np.testing.assert_allclose(got[i], theirs, atol=1e-12)
+        assert (n[i] == both.sum()).all()
 
 
 def test_the_order_of_samples_does_not_matter_and_ids_join():
@@ -169,26 +170,66 @@ def test_tiles_that_hold_no_pair_are_left_out_and_no_other(monkeypatch):
     assert few.n_hits >= 5
 
 
-def test_false_discoveries_stay_within_the_level():
+SITES = pd.Series(np.repeat(list("abcdefg"), 3), [f"s{i}" for i in range(21)])
+
+
+def replicate(seed, setting, links=0):
+    """One study of 21 samples: plain, with zeros, or with seven groups that differ in every feature."""
+    x, y = tables(
+        n=21, p=60, q=50, seed=seed, links=[(i, i, 0.985 if setting == "groups" else 0.97) for i in range(links)]
+    )
+    if setting == "zeros":
+        return x.clip(lower=0), y.clip(lower=0), None
+    if setting == "groups":
+        rng, level = np.random.default_rng((seed, 7)), np.repeat(np.arange(7), 3)
+        return x + 3 * rng.normal(size=(7, 60))[level], y + 3 * rng.normal(size=(7, 50))[level], SITES
+    return x, y, None
+
+
+@pytest.mark.parametrize("setting", ["plain", "zeros", "groups"])
+def test_false_discoveries_stay_within_the_level(setting):
     rates, found = [], []
     for seed in range(50):
-        x, y = tables(n=21, p=60, q=50, seed=seed, links=[(i, i, 0.97) for i in range(10)])
-        table = spearman(x, y, fdr=0.1).table
+        x, y, design = replicate(seed, setting, links=10)
+        table = spearman(x, y, fdr=0.1, design=design).table
         true = table["x"].str[1:] == table["y"].str[1:]
         rates.append(float((~true).mean()) if len(table) else 0.0)
         found.append(int(true.sum()))
     assert np.mean(rates) <= 0.1 + 2 * np.std(rates) / np.sqrt(50)
-    assert np.mean(found) > 8
+    assert np.mean(found) > {"plain": 8, "zeros": 6, "groups": 4}[setting]
 
 
-@pytest.mark.parametrize("zeros", [False, True])
-def test_nothing_is_found_where_nothing_is(zeros):
+@pytest.mark.parametrize("setting", ["plain", "zeros", "groups"])
+def test_nothing_is_found_where_nothing_is(setting):
     false = []
     for seed in range(50):
-        x, y = tables(n=21, p=60, q=50, seed=seed)
-        x, y = (x.clip(lower=0), y.clip(lower=0)) if zeros else (x, y)
-        false.append(spearman(x, y, fdr=0.1, seed=seed).n_hits > 0)
+        x, y, design = replicate(seed, setting)
+        false.append(spearman(x, y, fdr=0.1, seed=seed, design=design).n_hits > 0)
     assert np.mean(false) <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / 50)
+
+
+def test_permuted_covariates_are_taken_out_again():
+    """Permuted residuals are no longer free of the design: without a second projection r is too small."""
+    rng = np.random.default_rng(0)
+    x, y = tables(n=24, p=150, q=120)
+    age = pd.DataFrame(rng.normal(size=(24, 10)), x.index).add_prefix("c")
+    p = spearman(x, y, fdr=1, design=age).table["p"]
+    for level in (0.1, 0.01, 0.001):
+        assert (p <= level).mean() == pytest.approx(level, rel=0.3)
+
+
+def test_permutations_within_blocks_know_what_blocks_do():
+    rng, ids = np.random.default_rng(0), [f"s{i}" for i in range(40)]
+    block = pd.Series(np.repeat(np.arange(8), 5), ids)
+    level = block.to_numpy()
+    x, y = (
+        pd.DataFrame(2 * rng.normal(size=(8, k))[level] + rng.normal(size=(40, k)), ids, [f"{c}{i}" for i in range(k)])
+        for c, k in (("g", 60), ("m", 50))
+    )
+    assert spearman(x, y).n_hits > 100
+    assert spearman(x, y, blocks=block).n_hits <= 3
+    with pytest.raises(DataError, match="lacks 1 of the samples"):
+        spearman(x, y, blocks=block.iloc[1:])
 
 
 def test_groups_without_links_are_naive_hits_and_vanish_with_the_design():

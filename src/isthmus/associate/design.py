@@ -60,8 +60,6 @@ def order_within(n: int, cells: np.ndarray | None, rng: np.random.Generator) -> 
     """A random order of n samples, within cells where these are given."""
     if cells is None:
         return rng.permutation(n)
-    order = np.arange(n)
-    for cell in np.unique(cells):
-        rows = np.flatnonzero(cells == cell)
-        order[rows] = rng.permutation(rows)
+    order = np.empty(n, dtype=np.int64)
+    order[np.argsort(cells, kind="stable")] = np.lexsort((rng.random(n), cells))
     return order

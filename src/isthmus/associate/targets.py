@@ -105,7 +105,7 @@ def interval(r: np.ndarray, n: np.ndarray, *, kind: Kind, level: float) -> tuple
     return np.tanh(middle - reach), np.tanh(middle + reach)
 
 
-def detectable(least: float, n: float, *, kind: Kind, power: float = 0.8) -> float:
+def detectable(least: float, n: float | int, *, kind: Kind, power: float = 0.8) -> float:
     """The true correlation that reaches |r| >= `least` in a share `power` of such studies; 1 where none does.
 
     By Fisher's transformation, whose spread at the true value is that of `interval`.

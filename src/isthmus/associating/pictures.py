@@ -23,7 +23,7 @@ __all__ = ["results"]
 
 MOST_DRAWN = 3000
 """Accepted pairs in a volcano."""
-MODULES, MODULE_EDGES = 6, 400
+MODULES, MODULE_EDGES = 200, 400
 WITH, WITHOUT = "groups taken out", "as the samples stand"
 
 
@@ -142,9 +142,7 @@ def _modules(hits: pd.DataFrame, lines: Lines, keys: Associating) -> list[tuple[
     made = []
     inside = edges[(ends[0] == ends[1]).to_numpy()].assign(module=ends[0])
     for module, of_module in sorted(inside.groupby("module"), key=lambda m: -len(m[1]))[:MODULES]:
-        title = (
-            f"module {module}: {of_module['x'].nunique()} x {of_module['y'].nunique()} features, {len(of_module)} pairs"
-        )
+        title = f"module {module}: {of_module['x'].nunique()} x {of_module['y'].nunique()}, {len(of_module)} pairs"
         made.append((title, of_module.head(MODULE_EDGES)))
     return made
 

@@ -27,9 +27,7 @@ def verdict(tables: Tables, keys: Associating, found: Direct, lines: Lines) -> l
     """The smallest effect that could be seen; what was accepted, naively and adjusted; controls; further lines."""
     said = [_detectable(tables, keys, found), *_accepted(tables, keys, found), _control(tables, found)]
     said += _targets(keys, found.targets)
-    for line in (lines.stability, lines.latent, lines.graph):
-        said += [] if line is None else list(line.words)
-    return said
+    return said + _further(keys, lines)
 
 
 def _detectable(tables: Tables, keys: Associating, found: Direct) -> str:
@@ -115,4 +113,23 @@ def _targets(keys: Associating, ranked: pd.DataFrame) -> list[str]:
             )
             text += f"; first {best['feature']}, {best['rho']:+.2f}{ends}"
         said.append(f"{text}.")
+    return said
+
+
+def _further(keys: Associating, lines: Lines) -> list[str]:
+    """A sentence for each further line; the report says more."""
+    said = []
+    if (stable := lines.stability) is not None:
+        said.append(
+            f"Stability: {_many(stable.n_stable)} among the best in {100 * stable.threshold:.0f} % of the halves of "
+            f"the samples or more; at most {stable.expected_false:.2g} would be expected by chance."
+        )
+    if (latent := lines.latent) is not None:
+        count = int((latent.table["q"] <= keys.fdr).sum()) if latent.table["q"].notna().any() else None
+        chance = "" if np.isnan(latent.p_any) else f"; chance reaches the largest score with p = {latent.p_any:.2g}"
+        what = "scored, without a null" if count is None else f"of q up to {keys.fdr:g}"
+        pairs = len(latent.table) if count is None else count
+        said.append(f"By way of latent dimensions {pairs:,} pairs are {what}{chance}.")
+    if lines.graph is not None:
+        said += [w for w in lines.graph.words if "earn" in w][:1]
     return said

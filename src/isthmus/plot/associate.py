@@ -33,7 +33,7 @@ from isthmus.plot.style import (
 __all__ = ["intervals", "modules", "p_values", "pairs", "volcano"]
 
 SMALLEST = 1e-300
-MOST_NODES, MOST_NAMED, MOST_MODULES = 36, 8, 6
+MOST_NODES, MOST_NAMED, MOST_MODULES, MOST_ROWS = 36, 8, 6, 14
 MOST_CLASSES = 8
 WARM = CLASSES[1]
 COLUMNS = 4
@@ -181,7 +181,10 @@ def modules(parts: Sequence[tuple[str, pd.DataFrame]], *, sides: tuple[str, str]
     sides
         What `x` and `y` are.
     """
-    parts = [p for p in parts if len(p[1])][:MOST_MODULES]
+    alone = [p[1] for p in parts if len(p[1]) == 1]
+    parts = [p for p in parts if len(p[1]) > 1][:MOST_MODULES]
+    if alone and len(parts) < MOST_MODULES:
+        parts.append((f"{len(alone)} pairs by themselves" if len(alone) > 1 else "a pair by itself", pd.concat(alone)))
     if not parts:
         return note("No pair is accepted: there is no network.")
     columns = min(2, len(parts))
@@ -213,7 +216,11 @@ def _module(axes: Axes, edges: pd.DataFrame) -> None:
     order = sorted(graph.nodes, key=lambda v: (-graph.degree(v), str(v)))[:MOST_NODES]
     graph = nx.Graph(graph.subgraph(order))
     graph.remove_nodes_from([v for v in list(graph.nodes) if graph.degree(v) == 0])
-    place = _layout(graph)
+    single = max(d for _, d in graph.degree()) == 1
+    if single:
+        order = [v for edge in list(graph.edges)[:MOST_ROWS] for v in edge]
+        graph = nx.Graph(graph.subgraph(order))
+    place = _rows(graph) if single else _layout(graph)
     for a, b, data in graph.edges(data=True):
         (x0, y0), (x1, y1) = place[a], place[b]
         dashes = "-" if data["rho"] > 0 else (0, (2, 2))
@@ -222,7 +229,23 @@ def _module(axes: Axes, edges: pd.DataFrame) -> None:
         nodes = [v for v in graph.nodes if v[0] == side]
         xy = np.array([place[v] for v in nodes]).reshape(-1, 2)
         axes.scatter(xy[:, 0], xy[:, 1], c=colour, marker=marker, s=20, linewidths=0.6, edgecolors=PAPER, zorder=2)
-    _name(axes, [v for v in order if v in graph], place)
+    if single:
+        for node, (x, y) in place.items():
+            side = "right" if x < 0 else "left"
+            axes.text(x * 1.12, y, printable(node[1], 24), ha=side, va="center", fontsize=6.5, color=INK)
+    else:
+        _name(axes, [v for v in order if v in graph], place)
+
+
+def _rows(graph: nx.Graph) -> dict[tuple[str, str], np.ndarray]:
+    """Pairs that share nothing, one below the other."""
+    edges = list(graph.edges)
+    heights = np.linspace(0.95, -0.95, max(len(edges), 2))
+    place = {}
+    for ends, y in zip(edges, heights, strict=False):
+        for node in ends:
+            place[node] = np.array([-0.3 if node[0] == "x" else 0.3, y])
+    return place
 
 
 def _layout(graph: nx.Graph) -> dict[tuple[str, str], np.ndarray]:

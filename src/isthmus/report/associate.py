@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ NUMBERS = {
     "p": ".2e", "q": ".2g", "largest accepted p": ".2e", "score": ".4g",
 }  # fmt: skip
 MOST_INTERVALS = 25
+MOST_LISTED = 1000
 WORDS = {
     "Minimum detectable effect": "The correlation that one pair needs to be accepted if it were the only link among "
     "all pairs tested; and the true correlation that reaches it in 80 % of such studies (Fisher's transformation).",
@@ -145,6 +147,18 @@ def _all_pairs(r: AssociateResults) -> Section:
     return Section("All pairs", blocks)
 
 
+def _listed(
+    r: AssociateResults, table: pd.DataFrame, caption: str, name: str, *, rows: int, whole: str,
+    excerpt: Sequence[str] | None = None,
+) -> TableBlock:  # fmt: skip
+    """A table of pairs: its first thousand rows as csv, its first `rows` on the page."""
+    named = {"x": r.between[0], "y": r.between[1]}
+    more = f" (the first {MOST_LISTED:,} of {len(table):,}; all are in {whole})" if len(table) > MOST_LISTED else ""
+    part = table.head(MOST_LISTED)
+    shown = None if excerpt is None else part[[c for c in excerpt if c in part]].rename(columns=named)
+    return TableBlock(part.rename(columns=named), f"{caption}{more}.", name, NUMBERS, rows, shown)
+
+
 def _scattered(r: AssociateResults, drawn: Drawn, caption: str, name: str) -> FigureBlock:
     coloured = "" if r.group is None else f", coloured by {r.group.name}"
     note = f"{caption}{coloured}; prepared values. A pair that is only a group effect shows as groups side by side."
@@ -154,9 +168,8 @@ def _scattered(r: AssociateResults, drawn: Drawn, caption: str, name: str) -> Fi
 def _accepted(r: AssociateResults) -> Section:
     if r.hits.empty:
         return Section("Accepted pairs", (Prose("No pair is accepted."),))
-    table = r.hits.rename(columns={"x": r.between[0], "y": r.between[1]})
-    caption = "The accepted pairs, the smallest p first; all of them in hits.parquet."
-    blocks: list[Block] = [TableBlock(table.head(1000), caption, "hits", NUMBERS, 25)]
+    caption = "The accepted pairs, the smallest p first"
+    blocks: list[Block] = [_listed(r, r.hits, caption, "hits", rows=25, whole="hits.parquet")]
     if r.pairs[0]:
         blocks.append(_scattered(r, r.pairs[0], "The first accepted pairs, sample by sample", "pairs"))
     return Section("Accepted pairs", tuple(blocks))
@@ -165,9 +178,8 @@ def _accepted(r: AssociateResults) -> Section:
 def _lost(r: AssociateResults) -> Section:
     if r.lost.empty:
         return Section("", ())
-    table = r.lost.rename(columns={"x": r.between[0], "y": r.between[1]})
-    caption = "Pairs that are accepted as the samples stand and not once groups are taken out, the smallest p first."
-    blocks: list[Block] = [TableBlock(table.head(1000), caption, "lost", NUMBERS, 10)]
+    caption = "Pairs that are accepted as the samples stand and not once groups are taken out, the smallest p first"
+    blocks: list[Block] = [_listed(r, r.lost, caption, "lost", rows=10, whole="marginal_hits.parquet")]
     if r.pairs[1]:
         blocks.append(_scattered(r, r.pairs[1], "The first of these, sample by sample", "lost-pairs"))
     return Section("What the groups explain", tuple(blocks))
@@ -184,8 +196,9 @@ def _targets(r: AssociateResults) -> Section:
         )
         figure = plot.intervals(of.head(MOST_INTERVALS), names="feature", unit=r.unit, marginal=marginal)
         blocks.append(FigureBlock(figure, caption, f"target-{target}"))
-        table = of.drop(columns="target").head(1000)
-        blocks.append(TableBlock(table, f"{target}: the same as numbers.", f"target-{target}", NUMBERS, 15))
+        table = of.drop(columns="target")
+        caption = f"{target}: the same as numbers"
+        blocks.append(_listed(r, table, caption, f"target-{target}", rows=15, whole="targets.parquet"))
     return Section("Targets", tuple(blocks))
 
 
@@ -203,7 +216,8 @@ def _network(r: AssociateResults) -> Section:
     enrichment = r.lines.enrichment
     if len(enrichment):
         caption = "Annotated sets that a module holds more of than chance (hypergeometric test, q over all)."
-        blocks.append(TableBlock(enrichment, caption, "enrichment", NUMBERS, 20))
+        some = enrichment[enrichment["overlap"] > 0]
+        blocks.append(TableBlock(enrichment, caption, "enrichment", NUMBERS, 20, some))
     return Section("Network", tuple(blocks))
 
 
@@ -213,9 +227,9 @@ def _stability(r: AssociateResults) -> Section:
         return Section("", ())
     caption = (
         f"Pairs by how often they are among the best of half of the samples; stable from {found.threshold:.2f} on, of "
-        f"which at most {found.expected_false:.2g} are expected by chance."
+        f"which at most {found.expected_false:.2g} are expected by chance"
     )
-    table = TableBlock(found.table.head(1000), caption, "stability", NUMBERS, 20)
+    table = _listed(r, found.table, caption, "stability", rows=20, whole="stability.csv")
     return Section("Stability", (Items(tuple(found.words)), table))
 
 
@@ -223,8 +237,8 @@ def _latent(r: AssociateResults) -> Section:
     found = r.lines.latent
     if found is None:
         return Section("", ())
-    caption = "Pairs that go together by way of the latent dimensions, the largest score first."
-    table = TableBlock(found.table.head(1000), caption, "latent", NUMBERS, 20)
+    caption = "Pairs that go together by way of the latent dimensions, the largest score first"
+    table = _listed(r, found.table, caption, "latent", rows=20, whole="latent.csv")
     return Section("By way of latent dimensions", (Items(tuple(found.words)), table))
 
 
@@ -236,7 +250,7 @@ def _graph(r: AssociateResults) -> Section:
     blocks: tuple[Block, ...] = (
         Items(tuple(found.words)),
         TableBlock(found.judgement, "Every ranking, judged by samples that it did not see.", "judgement", formats, 20),
-        TableBlock(found.table.head(1000), "The strongest pairs by what ranks them best.", "graph", NUMBERS, 15),
+        _listed(r, found.table, "The strongest pairs by what ranks them best", "graph", rows=15, whole="graph.csv"),
     )
     return Section("Refined by a graph network", blocks)
 
@@ -245,12 +259,14 @@ def _evidence(r: AssociateResults) -> Section:
     if r.evidence.empty:
         return Section("", ())
     weights = r.evidence.attrs.get("weights", {})
-    said = ", ".join(f"{k} {v:g}" for k, v in weights.items())
+    said = ", ".join(f"{k} {v:.2f}" for k, v in weights.items())
     caption = (
-        "What each line of evidence says of the pairs that any of them lists: its own value, its p, and its rank from "
-        f"1 (strongest) to 0; `combined` is the mean of the ranks under the weights {said}."
+        "What each line of evidence says of the pairs that any of them lists (a dash: nothing). In every line pairs "
+        "are ranked from 1 (strongest) to 0; `combined` is the mean of these ranks, by weight: " + said
     )
-    return Section("Evidence", (TableBlock(r.evidence.head(1000), caption, "evidence", NUMBERS, 20),))
+    columns = ["x", "y", "rank", "combined", "lines", *weights]
+    table = _listed(r, r.evidence, caption, "evidence", rows=20, whole="evidence.csv", excerpt=columns)
+    return Section("Evidence", (table,))
 
 
 def _maps(r: AssociateResults) -> Section:
