@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import mudata as md
 import numpy as np
@@ -225,7 +226,7 @@ def _reconstructions(
     """Scores per modality, split and representation, and per feature of the test samples."""
     names, who_we_are = fitted.spec.names, model_name(fitted)
     widths = np.cumsum([0, *(fitted.spec[m].width for m in names)])
-    pca = pca_reconstruction(matrices["train"], matrices["test"], fitted.latent, seed=seed)
+    pca = _pca(fitted, matrices, widths, seed)
     rows, features = [], []
     references = {m: mean_compared(prepared["train"][m], scales[m]) for m in names}
     for part in parts:
@@ -250,6 +251,16 @@ def _reconstructions(
                 rows.append({"modality": m, "split": part, "representation": who, **scores})
             rows[-len(guesses)]["r2_original"] = _in_original_units(fitted, parts, part, m, means[m])
     return pd.DataFrame(rows), pd.concat(features, ignore_index=True) if features else pd.DataFrame()
+
+
+def _pca(fitted: Fitted, matrices: Mapping[str, Array], widths: np.ndarray, seed: int) -> np.ndarray:
+    """PCA of all modalities together, or of each on its own where the model keeps them apart; of the test samples."""
+    train, test = matrices["train"], matrices["test"]
+    if fitted.module.joins:
+        return pca_reconstruction(train, test, fitted.latent, seed=seed)
+    of = [slice(a, b) for a, b in pairwise(widths.tolist())]
+    d = [fitted.module.blocks.count(m) for m in fitted.spec.names]
+    return np.hstack([pca_reconstruction(train[:, s], test[:, s], k, seed=seed) for s, k in zip(of, d, strict=True)])
 
 
 def _in_original_units(fitted: Fitted, parts: Mapping[str, md.MuData], part: str, name: str, mean: np.ndarray) -> float:

@@ -33,7 +33,7 @@ from isthmus.types import COUNTS, Kind, Modality, Spec, Target
 
 log = logging.getLogger("isthmus.fit")
 LIKELIHOODS: tuple[str, ...] = get_args(Likelihood)
-FEWEST_FOR_STOPPING = 20
+FEWEST_FOR_STOPPING = 16
 CHECKED_ROWS = 256
 
 
@@ -59,7 +59,7 @@ def fit(
         Settings of an architecture, such as `ist.VAE(latent=8)`.
     train, valid
         Samples, as `ist.read` gives them. Without `valid`, a share of train (`training.valid_share`) is set aside when
-        early stopping needs it and train has 20 samples or more.
+        early stopping needs it and train has 16 samples or more.
     prepare
         Modality to list of steps. For a modality that it does not name `[standardise]` if it is gaussian, else nothing;
         for images `[{pixels: channel}]` if they are gaussian, `[pixels]` if they are bernoulli.

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.adamw import adamw
 
 from isthmus.nn.outer import features_of
 from isthmus.training.settings import Training
@@ -70,10 +71,19 @@ class RowwiseAdam(Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step of every parameter that has a gradient."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
+            moving = [p for p in group["params"] if p.grad is not None]
+            for p in moving:
+                _begin(p, self.state[p])
+                if features_of(p) is not None:
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                    _adam(p, p.grad, self.state[p], group["lr"])
+                    _rowwise(p, p.grad, self.state[p], group["lr"])
+            inner = [p for p in moving if features_of(p) is None]
+            memory = [[self.state[p][k] for p in inner] for k in ("mean", "square", "step")]
+            adamw(
+                inner, [p.grad for p in inner], memory[0], memory[1], [], memory[2], fused=True, amsgrad=False,
+                beta1=BETAS[0], beta2=BETAS[1], lr=group["lr"], weight_decay=group["weight_decay"], eps=EPSILON,
+                maximize=False,
+            )  # fmt: skip
         return None
 
 
@@ -92,7 +102,8 @@ class Muon(Optimizer):
                     continue
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 if p.ndim < 2:
-                    _adam(p, p.grad, self.state[p], group["lr"])
+                    _begin(p, self.state[p])
+                    _rowwise(p, p.grad, self.state[p], group["lr"])
                 else:
                     self._orthogonal(p, p.grad, group["lr"])
         return None
@@ -119,17 +130,18 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return x.T if tall else x
 
 
-def _adam(p: Tensor, gradient: Tensor, memory: dict[str, Any], lr: float) -> None:
-    """A step of Adam, its second moment averaged over the features where they lie along an axis of `p`."""
+def _begin(p: Tensor, memory: dict[str, Any]) -> None:
+    """An empty memory of Adam: steps taken, first moment, second moment."""
     if not memory:
         memory |= {"step": torch.tensor(0.0), "mean": torch.zeros_like(p), "square": torch.zeros_like(_square(p, p))}
+
+
+def _rowwise(p: Tensor, gradient: Tensor, memory: dict[str, Any], lr: float) -> None:
+    """A step of Adam, its second moment averaged over the features where they lie along an axis of `p`."""
     memory["step"] += 1
     t, (first, second) = float(memory["step"]), BETAS
     memory["mean"].lerp_(gradient, 1 - first)
-    if features_of(p) is None:
-        memory["square"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-    else:
-        memory["square"].lerp_(_square(p, gradient), 1 - second)
+    memory["square"].lerp_(_square(p, gradient), 1 - second)
     size = (memory["square"] / (1 - second**t)).sqrt_().add_(EPSILON)
     p.addcdiv_(memory["mean"], size, value=-lr / (1 - first**t))
 
