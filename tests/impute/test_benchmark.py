@@ -168,6 +168,9 @@ def test_wrong_arguments():
     mdata = cis(n=60)
     with pytest.raises(RecipeError, match="'cnv'"):
         benchmark(mdata, "cnvv")
+    mdata.mod["cnv"].X = np.full(mdata.mod["cnv"].shape, np.nan, dtype=np.float32)
+    with pytest.raises(DataError, match="cnv: no training sample has"):
+        benchmark(mdata, "cnv", methods=["mean"], pattern="random", folds=2)
     with pytest.raises(RecipeError, match="no such column"):
         benchmark(mdata, "cnv", classes="clas")
     with pytest.raises(DataError, match="no other modality"):

@@ -184,6 +184,8 @@ def test_the_saved_imputer_is_applied_to_new_samples(done, tmp_path, capsys):
         ({**RECIPE, "imputte": {}}, "did you mean 'impute'"),
         (changed(methods=["kn"]), "did you mean 'knn'"),
         (changed(methods=[]), "names no method"),
+        (changed(methods=["class_mean"]), "wanted impute.classes"),
+        (changed(methods=[{"pls": {"components": 3}}]), "pls.components: wrong value"),
         (changed(patterns=["random", "random"]), "twice"),
         (changed(rates=[1.5]), "below 1"),
         (changed(draws=1), "at least 2"),

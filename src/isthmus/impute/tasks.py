@@ -180,7 +180,7 @@ def tasks(
         source = _sources(mdata, others, where, plan.prepare) if others else None
         if plan.pattern == ROWS and source is not None:
             where[1], source = _with_source(where[1], source)
-        steps = (plan.prepare or {}).get(target)
+        steps = target, (plan.prepare or {}).get(target, UNBOUNDED)
         yield _task(table, where, hidden, steps, source=source, classes=named, ids=mdata.obs_names)
 
 
@@ -198,7 +198,7 @@ def _task(
     table: Table,
     where: Sequence[np.ndarray],
     hidden: np.ndarray | None,
-    steps: Sequence[Any] | None,
+    steps: tuple[str, Sequence[Any]],
     *,
     source: tuple[np.ndarray, np.ndarray] | None,
     classes: np.ndarray | None,
@@ -208,12 +208,12 @@ def _task(
     x = np.asarray(table.x, dtype=np.float64)
     gone = np.zeros(x.shape, dtype=bool) if hidden is None else hidden
     visible = np.where(gone, np.nan, x)
-    pipeline = Pipeline(list(UNBOUNDED if steps is None else steps))
+    pipeline = Pipeline(list(steps[1]))
 
     def part(values: np.ndarray, at: np.ndarray) -> Table:
         return Table(values[at], table.features, ~np.isnan(values[at]).all(axis=1))
 
-    pipeline.fit(part(visible, rows), "target")
+    pipeline.fit(part(visible, rows), steps[0])
     train, test, truth = (values_of(pipeline, part(v, at)) for v, at in ((visible, rows), (visible, asked), (x, asked)))
     off = ~np.isnan(truth) if hidden is None else np.isnan(test) & ~np.isnan(truth)
     pair = None if classes is None else (classes[rows], classes[asked])

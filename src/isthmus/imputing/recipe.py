@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from isthmus.config import Config, validate
 from isthmus.errors import RecipeError, closest
@@ -97,6 +97,14 @@ class Imputing(Config):
         if draws == 1:
             raise ValueError("one draw has no spread: 0, or at least 2")
         return draws
+
+    @model_validator(mode="after")
+    def _readable(self) -> Imputing:
+        for name, method in map(make, self.methods or ()):
+            if method.reads == ("classes",) and self.classes is None:
+                wanted = "impute.classes: a column of classes"
+                raise RecipeError("has nothing to read", where=f"impute.methods: {name}", wanted=wanted)
+        return self
 
     @property
     def targets(self) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.data.table import aligned
-from isthmus.errors import DataError, InputError, RecipeError, RunError
+from isthmus.errors import DataError, InputError, RecipeError, RunError, closest
 from isthmus.impute.choice import Choice, choose, of_kind
 from isthmus.impute.filling import ENTRIES, ROWS
 from isthmus.impute.masks import GAPS, STANDARD
@@ -103,7 +103,7 @@ def targets_of(recipe: ImputeRecipe, lacks: pd.DataFrame) -> list[str]:
     if (asked := recipe.impute.targets) is not None:
         for name in asked:
             if name not in known:
-                raise RecipeError("no such modality", where="impute.target", met=name, wanted=" or ".join(known))
+                raise RecipeError("no such modality", where="impute.target", met=name, hint=closest(name, known))
         return list(asked)
     found = [r["modality"] for r in lacks.to_dict("records") if r["absent"] or r["missing"]]
     if not found:

@@ -65,7 +65,8 @@ def _covered(s: Study, kind: str, level: float) -> str:
     rows = rows[rows["method"] == s.choices[kind].method]
     if "coverage" not in rows or rows["coverage"].isna().all():
         return ""
-    return f" Its {100 * level:g} % intervals held {100 * rows['coverage'].mean():.1f} % of the hidden values."
+    n, held = int(rows.loc[rows["coverage"].notna(), "n_entries"].sum()), 100 * rows["coverage"].mean()
+    return f" Its {100 * level:g} % intervals held {held:.1f} % of {n:,} hidden values."
 
 
 def _kinds(s: Study, lack: pd.Series) -> list[str]:
