@@ -133,11 +133,11 @@ def stability_selection(
     a, b = (numbers(frame) for frame in frames[:2])
     basis = None if design is None else design_matrix(design, ids)
     labels = np.zeros(len(ids), dtype=np.int64) if blocks is None else blocks_of(blocks, ids)
-    rng = np.random.default_rng((seed, 0x57AB))
+    drawn, ties = (np.random.default_rng((seed, stream)) for stream in (0x57AB, 0x71E5))
     found = _Selector(wanted, b.shape[1], threads)
-    for rows in _halves(labels, halves, rng):
+    for rows in _halves(labels, halves, drawn):
         left, right = (_ranked(v[rows], None if basis is None else basis[rows]) for v in (a, b))
-        found.add(left, right, rng)
+        found.add(left, right, ties)
     return _summary(found, (frames[0].columns, frames[1].columns), threshold=threshold, halves=halves)
 
 
