@@ -31,6 +31,7 @@ from isthmus.errors import DataError, RecipeError, closest
 from isthmus.evaluate.arrays import Matrix, check_rows, feature_means, zero_filled
 from isthmus.evaluate.probes import Answer, run_probes
 from isthmus.evaluate.reconstruct import reconstruction
+from isthmus.evaluate.ridge import left_out, spectrum
 
 __all__ = ["TRANSLATORS", "Source", "group_means", "label_transfer", "translation", "translation_baselines"]
 
@@ -42,6 +43,8 @@ PENALTIES = np.logspace(-4, 4, 17)
 NEIGHBOURS = (3, 5, 10, 20, 40, 80)
 COMPONENTS = 50
 """Neighbours are looked for among so many principal components of the source."""
+ROUNDING = 1e-12
+"""Times the rows of a Gram matrix: squared singular values below this share of the largest one's are none."""
 MOST_COMPONENTS = 256
 """Of the target: so many have a penalty of their own."""
 
@@ -143,13 +146,12 @@ class Source:
             raise DataError("train and test differ in their features", met=(train.shape, test.shape))
         a, b, mean = _filled(train, test)
         if train.shape[1] <= train.shape[0]:
-            squares, v = _spectrum(_product(a.T, a) - train.shape[0] * np.outer(mean, mean))
-            s, shift = np.sqrt(squares), mean @ v
+            s, v = spectrum(_product(a.T, a) - train.shape[0] * np.outer(mean, mean), ROUNDING * train.shape[1])
+            shift = mean @ v
             return cls((_product(a, v) - shift) / s, s, _product(b, v) - shift)
         ours, theirs = _product(a, mean), _product(b, mean)
         gram = _product(a, a.T) - ours[:, None] - ours[None] + mean @ mean
-        squares, u = _spectrum(gram)
-        s = np.sqrt(squares)
+        s, u = spectrum(gram, ROUNDING * train.shape[0])
         cross = _product(b, a.T) - theirs[:, None] - ours[None] + mean @ mean
         return cls(u, s, cross @ (u / s))
 
@@ -173,14 +175,6 @@ def _product(a: Any, b: Any) -> np.ndarray:
     """A dense product of matrices of any kind."""
     found = a @ b
     return found if isinstance(found, np.ndarray) else np.asarray(found.toarray())
-
-
-def _spectrum(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues above rounding, largest first, and their vectors."""
-    values, vectors = np.linalg.eigh((symmetric + symmetric.T) / 2)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    kept = values > max(float(values[0]), 0.0) * len(values) * 1e-12
-    return values[kept], vectors[:, kept]
 
 
 def translation_baselines(
@@ -257,13 +251,8 @@ def _ridge(source: Source, y: np.ndarray) -> np.ndarray:
     parts, axes = _components(y)
     squares = source.s**2
     loadings = source.u.T @ parts
-    grid, errors = PENALTIES * squares.mean(), []
-    for penalty in grid:
-        kept = squares / (squares + penalty)
-        leverage = np.minimum((source.u**2) @ kept + 1 / len(y), 1 - 1e-9)
-        left_out = (parts - source.u @ (kept[:, None] * loadings)) / (1 - leverage)[:, None]
-        errors.append((left_out**2).sum(axis=0))
-    table = np.stack(errors)
+    grid = PENALTIES * squares.mean()
+    table = np.stack([(rest**2).sum(axis=0) for rest in left_out(source.u, source.s, parts, grid)])
     penalties = grid[np.maximum(table.argmin(axis=0), table.sum(axis=1).argmin())]
     slopes = source.s[:, None] / (squares[:, None] + penalties) * loadings
     found = source.scores @ slopes @ axes
