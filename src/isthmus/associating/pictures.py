@@ -23,6 +23,7 @@ __all__ = ["results"]
 
 MOST_DRAWN = 3000
 """Accepted pairs in a volcano."""
+MOST_COLUMNS = 30
 MODULES, MODULE_EDGES = 200, 400
 WITH, WITHOUT = "groups taken out", "as the samples stand"
 
@@ -151,10 +152,11 @@ def _maps(tables: Tables, keys: Associating, lines: Lines, hits: pd.DataFrame) -
     """Samples by either modality, features by both."""
     made = []
     names = dict(zip(("x", "y"), keys.between, strict=True))
+    about_samples = _annotations(tables, keys)
     for kind in keys.views:
         for side, frame in (("x", tables.x), ("y", tables.y)):
             xy = view(frame.to_numpy(np.float64), kind, index=frame.index, seed=keys.seed)
-            made.append(Map(xy, tables.obs, f"samples by {names[side]}", ""))
+            made.append(Map(xy, about_samples, f"samples by {names[side]}", ""))
         features = _features(tables, lines, hits.head(keys.network))
         if features is not None and len(features[1]) > 2:
             points, about, said = features
@@ -162,6 +164,16 @@ def _maps(tables: Tables, keys: Associating, lines: Lines, hits: pd.DataFrame) -
             xy = view(points, kind, index=about.index, seed=keys.seed)
             made.append(Map(xy, about, "features", said))
     return made
+
+
+def _annotations(tables: Tables, keys: Associating) -> pd.DataFrame:
+    """What samples can be coloured by: what the recipe names first, of a wide obs then its classes alone."""
+    obs = tables.obs
+    named = [] if tables.design is None else [c for c in tables.design if c in obs]
+    named += [c for c in (keys.colour, keys.blocks) if c is not None]
+    joint = [] if tables.design is None else [tables.design[c] for c in tables.design if c not in obs]
+    others = [c for c in obs if c not in named and (obs.shape[1] <= MOST_COLUMNS or kind_of(obs[c]) == "class")]
+    return pd.concat([*joint, obs[[*dict.fromkeys(named), *others]]], axis=1)
 
 
 def _features(tables: Tables, lines: Lines, edges: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, str] | None:

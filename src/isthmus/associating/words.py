@@ -10,6 +10,7 @@ from isthmus.associating.lines import Lines
 from isthmus.associating.recipe import Associating
 from isthmus.associating.study import Direct
 from isthmus.associating.tables import Tables
+from isthmus.plot.associate import short_name
 
 __all__ = ["KINDS", "verdict"]
 
@@ -67,8 +68,9 @@ def _accepted(tables: Tables, keys: Associating, found: Direct) -> list[str]:
     part = 100 * gone / naive
     share = f"{gone:,} of these {naive:,} ({'over 99' if 99 < part < 100 else f'{part:.0f}'} %)"
     second = (
-        f"{share} do not survive: within groups they are not seen, so that they may be no more than differences "
-        f"between groups. {kept:,} are accepted both ways, {hits.n_hits - kept:,} only once {groups} is taken out."
+        f"{share} do not survive: within groups they are not seen, so that they are differences between groups, or "
+        f"too weak to be seen without these. {kept:,} are accepted both ways, {hits.n_hits - kept:,} only once {groups} "
+        "is taken out."
     )
     return [first, second]
 
@@ -88,7 +90,7 @@ def _range(table: pd.DataFrame) -> str:
     if table.empty:
         return ""
     first = table.iloc[0]
-    return f" (first {first['x']} with {first['y']}, {first['rho']:+.2f})"
+    return f" (first {short_name(first['x'], 40)} with {short_name(first['y'], 40)}, {first['rho']:+.2f})"
 
 
 def _control(tables: Tables, found: Direct) -> str:

@@ -30,7 +30,7 @@ from isthmus.plot.style import (
     themes,
 )
 
-__all__ = ["intervals", "modules", "p_values", "pairs", "volcano"]
+__all__ = ["intervals", "modules", "p_values", "pairs", "short_name", "volcano"]
 
 SMALLEST = 1e-300
 MOST_NODES, MOST_NAMED, MOST_MODULES, MOST_ROWS = 36, 8, 6, 14
@@ -79,6 +79,12 @@ def volcano(points: pd.DataFrame, *, unit: str, threshold: Mapping[str, float]) 
         names = {ACCENT: "accepted", MUTED: "a sample of all pairs"}
     _legend(figure, names)
     return figure
+
+
+def short_name(name: object, longest: int) -> str:
+    """A name of a feature; of a long one the end, where lineages and isoforms differ."""
+    text = printable(name, None)
+    return text if len(text) <= longest else "…" + text[1 - longest :].lstrip()
 
 
 def _legend(figure: Figure, names: Mapping[str, str], *, marker: str = "o") -> None:
@@ -147,8 +153,8 @@ def pairs(values: Sequence[tuple[pd.Series, pd.Series, str]], group: pd.Series |
         shown = [ACCENT] * len(a) if colours is None else colours.reindex(a.index).fillna(GRID).tolist()
         axes.scatter(a, b, c=shown, s=9, alpha=0.8, linewidths=0)
         axes.set_title(printable(title, 26), fontsize=7.5)
-        axes.set_xlabel(printable(a.name, 24), fontsize=7)
-        axes.set_ylabel(printable(b.name, 22), fontsize=7)
+        axes.set_xlabel(short_name(a.name, 22), fontsize=7)
+        axes.set_ylabel(short_name(b.name, 18), fontsize=7)
         axes.tick_params(labelsize=6.5)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.yaxis.set_major_locator(MaxNLocator(3))
@@ -232,7 +238,7 @@ def _module(axes: Axes, edges: pd.DataFrame) -> None:
     if single:
         for node, (x, y) in place.items():
             side = "right" if x < 0 else "left"
-            axes.text(x * 1.12, y, printable(node[1], 24), ha=side, va="center", fontsize=6.5, color=INK)
+            axes.text(x * 1.12, y, short_name(node[1], 24), ha=side, va="center", fontsize=6.5, color=INK)
     else:
         _name(axes, [v for v in order if v in graph], place)
 
@@ -261,7 +267,7 @@ def _name(axes: Axes, nodes: Sequence[tuple[str, str]], place: Mapping[tuple[str
     taken = [(p[0] - 0.045, p[0] + 0.045, p[1] - 0.05, p[1] + 0.05) for p in place.values()]
     named = 0
     for node in nodes:
-        text = printable(node[1], 20)
+        text = short_name(node[1], 20)
         x, y = place[node]
         half, tall = 0.026 * len(text) + 0.02, 0.13
         own = (x - 0.045, x + 0.045, y - 0.05, y + 0.05)
@@ -309,6 +315,6 @@ def intervals(rows: pd.DataFrame, *, names: str, unit: str, marginal: str | None
         axes.plot(rows[marginal], place, "o", color=PAPER, markeredgecolor=WARM, markersize=4, markeredgewidth=1)
     frameless(axes, grid="x")
     axes.set(yticks=place, ylim=(len(rows) - 0.4, -0.6), xlim=(-1.02, 1.02))
-    axes.set_yticklabels([printable(n, 40) for n in rows[names]], color=INK)
+    axes.set_yticklabels([short_name(n, 40) for n in rows[names]], color=INK)
     axes.set_xlabel(unit)
     return figure

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.plot import associate as plot
+from isthmus.plot.associate import short_name
 from isthmus.report.blocks import (
     Block,
     CodeBlock,
@@ -32,6 +33,7 @@ NUMBERS = {
 }  # fmt: skip
 MOST_INTERVALS = 25
 MOST_LISTED = 1000
+LONGEST = 28
 WORDS = {
     "Minimum detectable effect": "The correlation that one pair needs to be accepted if it were the only link among "
     "all pairs tested; and the true correlation that reaches it in 80 % of such studies (Fisher's transformation).",
@@ -155,8 +157,15 @@ def _listed(
     named = {"x": r.between[0], "y": r.between[1]}
     more = f" (the first {MOST_LISTED:,} of {len(table):,}; all are in {whole})" if len(table) > MOST_LISTED else ""
     part = table.head(MOST_LISTED)
-    shown = None if excerpt is None else part[[c for c in excerpt if c in part]].rename(columns=named)
+    alike = "n" in part and part["n"].nunique() == 1  # said above, for all
+    shown = part.drop(columns=["n"] if alike else []) if excerpt is None else part[[c for c in excerpt if c in part]]
+    shown = shown.assign(**{c: _short(shown[c]) for c in ("x", "y", "feature") if c in shown}).rename(columns=named)
     return TableBlock(part.rename(columns=named), f"{caption}{more}.", name, NUMBERS, rows, shown)
+
+
+def _short(names: pd.Series) -> list[str]:
+    """Names for a narrow column; of a long one the end, which is what tells lineages apart."""
+    return [short_name(n, LONGEST) for n in names]
 
 
 def _scattered(r: AssociateResults, drawn: Drawn, caption: str, name: str) -> FigureBlock:
@@ -209,9 +218,10 @@ def _network(r: AssociateResults) -> Section:
         "The modules with most pairs: features that are joined more with each other than with others, of each at most "
         "36; the best connected are named. Dashed: one rises as the other falls."
     )
+    hubs = r.module_table.assign(**{c: _short(r.module_table[c].fillna("")) for c in ("hub_x", "hub_y")})
     blocks: list[Block] = [
         FigureBlock(plot.modules(r.modules, sides=r.between), caption, "modules"),
-        TableBlock(r.module_table, "All modules; features are in modules.csv.", "modules", NUMBERS, 12),
+        TableBlock(r.module_table, "All modules; features are in modules.csv.", "modules", NUMBERS, 12, hubs),
     ]
     enrichment = r.lines.enrichment
     if len(enrichment):
