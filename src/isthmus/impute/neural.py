@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from isthmus.fitted import Fitted
 
 TARGET, SOURCE = "target", "source"
-BATCH, EPOCHS, FEWEST, STEPS = 64, 200, 20, 2400
-"""Samples a step; at most so many epochs and at least so many; within these, about so many steps."""
+BATCH, EPOCHS, FEWEST, ALL = 64, 200, 20, 154_000
+"""Samples a step; at most so many epochs and at least so many; within these, so many samples over all epochs."""
+LARGE = 4000
+"""Of cohorts of more samples twice as many make a step."""
 
 
 class NeuralImputer(Imputer):
@@ -49,19 +51,20 @@ class NeuralImputer(Imputer):
         return {"epochs": epochs, "batch_size": BATCH, "patience": 20, "seed": self.seed, **(self.loop or {})}
 
     def _loop(self, n: int) -> dict[str, Any]:
-        """The same for n samples: where nobody sets epochs, a large cohort gets as many steps as one of 770 does."""
+        """The same for n samples: where nobody sets epochs, a large cohort is seen as often in all as one of 770."""
         loop = self.training()
         if self.epochs is None and "epochs" not in (self.loop or {}):
-            loop["epochs"] = min(loop["epochs"], max(FEWEST, STEPS // -(-n // loop["batch_size"])))
+            loop["epochs"] = min(loop["epochs"], max(FEWEST, ALL // n))
+            loop["batch_size"] = (self.loop or {}).get("batch_size", BATCH if n <= LARGE else 2 * BATCH)
         return loop
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:
         from isthmus.fitting import fit
 
         self.fitted_: Fitted | None = None
-        self.scale_ = _scale(x - self.mean_)
+        self.scale_ = _scale(x, self.mean_)
         self.source_mean_ = np.zeros(0) if source is None else np.nan_to_num(feature_means(source))
-        self.source_scale_ = np.ones(0) if source is None else _scale(source - self.source_mean_)
+        self.source_scale_ = np.ones(0) if source is None else _scale(source, self.source_mean_)
         tables = self.tables(x, source)
         if self.needs_source and len(tables) < 2:
             return
@@ -70,9 +73,9 @@ class NeuralImputer(Imputer):
 
     def tables(self, x: np.ndarray, source: np.ndarray | None) -> dict[str, np.ndarray]:
         """What the network reads, centred, each table on a scale of one."""
-        made = {TARGET: ((x - self.mean_) / self.scale_)[:, ~np.isnan(self.mean_)]}
+        made = {TARGET: _scaled(x, self.mean_, self.scale_)[:, ~np.isnan(self.mean_)]}
         if source is not None and len(self.source_mean_):
-            made[SOURCE] = (source - self.source_mean_) / self.source_scale_
+            made[SOURCE] = _scaled(source, self.source_mean_, self.source_scale_)
         return made
 
     def predict(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> np.ndarray:
@@ -92,9 +95,18 @@ class NeuralImputer(Imputer):
         return np.asarray(self.fitted_.means(cohort(tables))[TARGET], dtype=np.float64)
 
 
-def _scale(x: np.ndarray) -> float:
-    """One number for a table: the root mean square of its observed entries."""
-    return float(np.sqrt(np.nanmean(x**2))) or 1.0
+def _scaled(x: np.ndarray, mean: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
+    """(x - mean) / scale in single precision, with which networks calculate."""
+    made = np.empty(x.shape, dtype=np.float32)
+    np.subtract(x, mean, out=made, casting="same_kind")
+    made /= np.float32(scale) if np.ndim(scale) == 0 else scale
+    return made
+
+
+def _scale(x: np.ndarray, mean: np.ndarray) -> float:
+    """One number for a table: the root mean square of its observed entries about the means."""
+    squares = _scaled(x, mean, 1.0) ** 2
+    return float(np.sqrt(np.nansum(squares, dtype=np.float64) / max(int((~np.isnan(squares)).sum()), 1))) or 1.0
 
 
 def cohort(tables: Mapping[str, np.ndarray]) -> md.MuData:
