@@ -10,6 +10,7 @@ from scipy import linalg
 from scipy.linalg import blas
 
 from isthmus.evaluate.arrays import feature_means
+from isthmus.evaluate.ridge import left_out, spectrum
 
 PENALTIES = np.logspace(-3, 6, 19)
 """Penalties that are tried, in units of the mean eigenvalue of the smaller Gram matrix."""
@@ -45,20 +46,13 @@ class Decomposition:
         n, p = x.shape
         x = x.astype(np.float32, copy=False) if min(n, p) > SINGLE else x
         gram = x @ x.T if n <= p else x.T @ x
-        square, vectors = linalg.eigh(gram, check_finite=False, overwrite_a=True, driver="evd")
-        s = np.sqrt(np.clip(square, 0, None))
-        kept = np.flatnonzero(s > max((1e-3 if x.dtype == np.float32 else TINY**0.5) * s.max(initial=0.0), 0.0))[::-1]
-        s, vectors = s[kept], vectors[:, kept]
+        s, vectors = spectrum(gram, 1e-6 if x.dtype == np.float32 else TINY)
         return cls(vectors, s, x.T @ vectors / s) if n <= p else cls(x @ vectors / s, s, vectors)
 
     @property
     def scale(self) -> float:
         """Mean eigenvalue of the Gram matrix."""
         return float((self.s**2).mean()) if len(self.s) else 1.0
-
-    def fitted(self, penalty: float) -> np.ndarray:
-        """Shrinkage of every direction: s^2 / (s^2 + penalty)."""
-        return self.s**2 / (self.s**2 + penalty)
 
     def coefficients(self, y: np.ndarray, penalty: float | np.ndarray) -> np.ndarray:
         """Ridge coefficients p x q of targets n x q; `penalty` is one number, or one a target."""
@@ -67,21 +61,12 @@ class Decomposition:
 
     def left_out(self, y: np.ndarray, penalty: float) -> np.ndarray:
         """What ridge predicts of every sample when it is left out, n x q (the mean counts as one more direction)."""
-        return np.asarray(y - next(self._rests(y, [penalty])))
+        return np.asarray(y - next(left_out(self.u, self.s, y, [penalty])))
 
     def losses(self, y: np.ndarray) -> np.ndarray:
         """Leave-one-out mean squared error, penalties x targets."""
         y = y.astype(self.u.dtype, copy=False)
-        return np.stack([(rest**2).mean(axis=0) for rest in self._rests(y, [p * self.scale for p in PENALTIES])])
-
-    def _rests(self, y: np.ndarray, penalties: list[float]) -> Iterator[np.ndarray]:
-        """What leaving one out is off by, n x q, for each penalty."""
-        shrinks = np.stack([self.fitted(p) for p in penalties]).astype(self.u.dtype)
-        leverages, scores = (self.u**2) @ shrinks.T + self.u.dtype.type(1 / len(y)), self.u.T @ y
-        for shrink, leverage in zip(shrinks, leverages.T, strict=True):
-            rest = y - self.u @ (shrink[:, None] * scores)
-            rest /= np.maximum(1 - leverage, TINY)[:, None]
-            yield rest
+        return np.stack([(rest**2).mean(axis=0) for rest in left_out(self.u, self.s, y, PENALTIES * self.scale)])
 
 
 def strongest(y: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
