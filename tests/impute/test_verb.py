@@ -207,6 +207,15 @@ def test_what_is_wrong_is_one_line_and_leaves_no_folder(tree, message, tmp_path,
     assert [p.name for p in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
+def test_a_method_that_reads_the_label_is_not_asked_to_predict_it(tmp_path):
+    keys = {"methods": ["class_mean", "mean"], "patterns": ["gaps"], "target": "rna", "draws": 0, "classes": "class"}
+    found = impute(changed(**keys), tmp_path / "run", workers=0)
+    table = pd.read_csv(tmp_path / "run" / "tables" / "downstream-rna-entries.csv")
+    assert set(table["values"]) == {"original", "source alone", "source + original", "mean"}
+    assert found.chosen["rna"]["entries"] == "class_mean"
+    assert "class_mean reads class to fill rna, so that it is not asked to predict it." in found.verdict
+
+
 def test_a_cohort_that_lacks_nothing_needs_a_target(tmp_path):
     whole = {"simulate": {"n": 60, "modalities": {"rna": 12, "protein": 8}, "seed": 0}, "split": {"folds": 2}}
     tree = {"data": whole, "impute": {"methods": ["mean", "ridge"]}}

@@ -246,7 +246,8 @@ def _by_feature(s: Study) -> pd.DataFrame:
 def _summaries(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return rows
-    return pd.concat([summary(of).assign(kind=kind) for kind, of in rows.groupby("kind", sort=False)])
+    several = [summary(of).assign(kind=kind) for kind, of in rows.groupby("kind", sort=False)]
+    return pd.concat(several, ignore_index=True)
 
 
 def _maps(s: Study, mdata: md.MuData, recipe: ImputeRecipe) -> dict[str, np.ndarray]:

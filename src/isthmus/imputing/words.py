@@ -84,6 +84,8 @@ def _downstream(s: Study, kind: str, keys: Imputing) -> list[str]:
         return [f"{keys.downstream.label} is not predicted: no fold has two classes with enough samples of each."]
     learner = str(rows["learner"].iloc[-1])
     of = rows[rows["learner"] == learner].set_index("values")["mean"]
+    if method not in of.index:
+        return [f"{method} reads {keys.downstream.label} to fill {s.target}, so that it is not asked to predict it."]
     score = "accuracy" if rows["metric"].iloc[0] == "accuracy" else "R²"
     text = (
         f"{keys.downstream.label} is told ({learner}) with {score} {of[method]:.3f} from {s.target} as filled"

@@ -30,7 +30,7 @@ __all__ = ["calibration", "mask_maps", "real_and_filled", "with_intervals"]
 
 CELLS = (60, 80)
 """Most rows and columns that a map is drawn with; more are averaged."""
-MOST_PANELS = 6
+MOST_MAPS, MOST_PANELS = 9, 6
 MOST_ROWS = 30
 
 
@@ -43,7 +43,7 @@ def mask_maps(maps: Mapping[str, np.ndarray]) -> Figure:
     maps
         Title to booleans, samples x features, True where missing or hidden.
     """
-    maps = dict(list(maps.items())[:MOST_PANELS])
+    maps = dict(list(maps.items())[:MOST_MAPS])
     if not maps:
         return note("Nothing was hidden.")
     columns = min(3, len(maps))

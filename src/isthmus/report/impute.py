@@ -24,6 +24,8 @@ NUMBERS = {
     "mse_raw": ".4g", "r2_raw": ".3f", "r2_feature_raw": ".3f", "balanced_accuracy": ".3f", "ordinal_error": ".3f",
     "coverage": ".3f", "width": ".3f", "seconds": ".3g", "rate": "g",
 }  # fmt: skip
+WORST = 3.0
+"""Errors above this are drawn there; that of the mean is about 1, more where low values are lost."""
 SHOWN = ("method", "mse", "sd", "r2", "r2_feature", "pearson_sample", "pearson_feature")
 SHOWN_CALLS = ("method", "mse", "sd", "r2", "r2_feature", "balanced_accuracy", "ordinal_error")
 """Of calls; their correlations are in the figure and the file."""
@@ -150,14 +152,15 @@ def _errors(scores: pd.DataFrame) -> Any:
     """MSE by method, pattern and rate."""
     order = scores.groupby("method")["mse"].mean().sort_values().index
     rows = scores.assign(
-        value=np.minimum(scores["mse"], 1.5),
+        value=np.minimum(scores["mse"], WORST),
         kind=np.where(scores["method"].isin(BASELINES), "baseline", "model"),
-        hidden=[f"{100 * r:g} %" if r == r else "" for r in scores["rate"]],
     )  # fmt: skip
+    shares = (100 * scores["rate"]).fillna(0).round(6)
+    rows["% hidden"] = shares.astype(int) if (shares % 1 == 0).all() else shares
     rows["method"] = pd.Categorical(rows["method"], categories=order)
     rows = rows.sort_values(["method", "pattern"]).astype({"method": str})
-    unit = "mean squared error (values above 1.5 at 1.5)"
-    return boxes.boxes(rows, rows="method", colours="hidden", panels="pattern", unit=unit)
+    unit = "mean squared error" + (f" (values above {WORST:g} at {WORST:g})" if scores["mse"].max() > WORST else "")
+    return boxes.boxes(rows, rows="method", colours="% hidden", panels="pattern", unit=unit)
 
 
 def _looks(part: dict[str, Any]) -> Section:
@@ -232,7 +235,7 @@ def _downstream(part: dict[str, Any]) -> Section:
     blocks: list[Block] = []
     for kind, of in rows.groupby("kind", sort=False):
         metric = "accuracy" if "accuracy" in set(of["metric"]) else "r2"
-        shown = of[of["metric"] == metric].sort_values("mean", ascending=False, kind="stable")
+        shown = _by_mean(of[of["metric"] == metric])
         unit = f"{metric} of {part['label']} on test samples, with 95 % intervals over folds"
         marked = _originals(shown)
         figure = plot.with_intervals(shown, names="values", panels="learner", unit=unit, marked=marked)
@@ -246,6 +249,14 @@ def _downstream(part: dict[str, Any]) -> Section:
         whole, part_of = (t.drop(columns="kind") for t in (of, shown))
         blocks.append(TableBlock(whole, "The same as numbers.", name, formats, 60, part_of))
     return Section(f"{part['target']}: what a classifier makes of it", tuple(blocks))
+
+
+def _by_mean(rows: pd.DataFrame) -> pd.DataFrame:
+    """Learner by learner, what was read in the order of its mean over learners."""
+    place = {v: k for k, v in enumerate(rows.groupby("values")["mean"].mean().sort_values(ascending=False).index)}
+    first = {v: k for k, v in enumerate(sorted(set(rows["learner"]), reverse=True))}  # svm, logistic, forest
+    keys = rows.assign(_learner=rows["learner"].map(first), _place=rows["values"].map(place))
+    return rows.loc[keys.sort_values(["_learner", "_place"], kind="stable").index]
 
 
 def _originals(rows: pd.DataFrame) -> Sequence[str]:
