@@ -242,6 +242,10 @@ def test_wrong_names_options_and_tables():
     for wrong, wanted in (
         ({"knn": {"k": "five"}}, "knn.k: wrong value; met 'five'; wanted a whole number"),
         ({"correlated_features": {"k": 0}}, "k: wrong value; met 0; wanted at least 1"),
+        ({"knn": {"k": 0}}, "knn.k: wrong value; met 0; wanted at least 1"),
+        ({"ridge": {"penalty": -1}}, "ridge.penalty: wrong value; met -1; wanted above 0"),
+        ({"published": {"epochs": 0}}, "published.epochs: wrong value"),
+        ({"low_rank": {"rank": 0}}, "low_rank.rank: wrong value"),
         ({"pls": {"components": [5, 0]}}, "pls.components.1: wrong value"),
         ({"miwae": {"epochs": 0}}, "miwae.epochs: wrong value"),
         ({"scikit_learn": {"estimator": "knm"}}, "wanted 'iterative', 'knn' or 'simple'"),

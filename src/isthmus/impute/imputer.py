@@ -22,11 +22,13 @@ from isthmus.config import Config, validate
 from isthmus.errors import DataError, RecipeError, closest
 from isthmus.evaluate.arrays import feature_means
 
-__all__ = ["Imputer", "Positive", "make", "names", "usable"]
+__all__ = ["Imputer", "Penalty", "Positive", "make", "names", "usable"]
 
 METHODS = "isthmus.impute.methods"
 Positive = Annotated[int, Field(ge=1)]
 """An option that counts."""
+Penalty = Annotated[float, Field(gt=0)]
+"""An option that shrinks."""
 
 
 class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]

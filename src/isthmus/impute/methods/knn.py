@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from isthmus.evaluate.arrays import feature_means
-from isthmus.impute.imputer import Imputer
+from isthmus.impute.imputer import Imputer, Positive
 
 ROWS, DONORS = 512, 1024
 """Rows and donors worked on at once."""
@@ -40,7 +40,7 @@ class KNN(Imputer):
     reads: ClassVar[tuple[str, ...]] = ("entries", "source")
     effort: ClassVar[int] = 3
 
-    def __init__(self, k: int = 10) -> None:
+    def __init__(self, k: Positive = 10) -> None:
         self.k = k
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:

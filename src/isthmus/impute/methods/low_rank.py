@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from isthmus.evaluate.arrays import feature_means
-from isthmus.impute.imputer import Imputer
+from isthmus.impute.imputer import Imputer, Penalty, Positive
 
 HIDDEN = 0.1
 STREAM = (0x10E, 1)
@@ -53,7 +53,7 @@ class LowRank(Imputer):
     reads: ClassVar[tuple[str, ...]] = ("entries", "source")
     effort: ClassVar[int] = 4
 
-    def __init__(self, rank: int = 200, penalty: float | None = None) -> None:
+    def __init__(self, rank: Positive = 200, penalty: Penalty | None = None) -> None:
         self.rank, self.penalty = rank, penalty
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:

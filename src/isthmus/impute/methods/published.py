@@ -14,6 +14,7 @@ import numpy as np
 
 from isthmus import registry
 from isthmus.config import Config, validate
+from isthmus.impute.imputer import Positive
 from isthmus.impute.neural import SOURCE, TARGET, NeuralImputer
 
 EPOCHS = 10
@@ -32,7 +33,7 @@ class PublishedImputer(NeuralImputer):
     effort: ClassVar[int] = 6
     needs_source: ClassVar[bool] = True
 
-    def __init__(self, *, epochs: int = EPOCHS, seed: int = 0) -> None:
+    def __init__(self, *, epochs: Positive = EPOCHS, seed: int = 0) -> None:
         super().__init__(epochs=epochs, seed=seed)
 
     def model(self, tables: Mapping[str, np.ndarray]) -> Config:

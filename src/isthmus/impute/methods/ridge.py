@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from isthmus.evaluate.arrays import feature_means
-from isthmus.impute.imputer import Imputer
+from isthmus.impute.imputer import Imputer, Penalty
 from isthmus.impute.linear import PENALTIES, Decomposition, RidgeSystem, shared_rows, simple_fill
 
 ROUNDS = 3
@@ -35,7 +35,7 @@ class Ridge(Imputer):
     reads: ClassVar[tuple[str, ...]] = ("source",)
     effort: ClassVar[int] = 2
 
-    def __init__(self, penalty: float | None = None) -> None:
+    def __init__(self, penalty: Penalty | None = None) -> None:
         self.penalty = penalty
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:
