@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from isthmus.associate import bicor, pairs, pearson, spearman
+from isthmus.associate import bicor, pairs, pearson, pools, spearman
 from isthmus.associate.null import exact_counts, exact_p, t_null
 from isthmus.errors import DataError, RecipeError
 
@@ -173,6 +173,12 @@ def test_tiles_that_hold_no_pair_are_left_out_and_no_other(monkeypatch):
 SITES = pd.Series(np.repeat(list("abcdefg"), 3), [f"s{i}" for i in range(21)])
 
 
+@pytest.fixture
+def few_draws(monkeypatch):
+    """A null of 3 million pairs instead of 20: enough for levels of a tenth."""
+    monkeypatch.setattr(pools, "FEW_DRAWS", 3_000_000)
+
+
 def replicate(seed, setting, links=0):
     """One study of 21 samples: plain, with zeros, or with seven groups that differ in every feature."""
     x, y = tables(
@@ -187,6 +193,7 @@ def replicate(seed, setting, links=0):
 
 
 @pytest.mark.parametrize("setting", ["plain", "zeros", "groups"])
+@pytest.mark.usefixtures("few_draws")
 def test_false_discoveries_stay_within_the_level(setting):
     rates, found = [], []
     for seed in range(50):
@@ -200,6 +207,7 @@ def test_false_discoveries_stay_within_the_level(setting):
 
 
 @pytest.mark.parametrize("setting", ["plain", "zeros", "groups"])
+@pytest.mark.usefixtures("few_draws")
 def test_nothing_is_found_where_nothing_is(setting):
     false = []
     for seed in range(50):

@@ -10,7 +10,7 @@ from scipy.special import gammaln
 
 from isthmus.associate.ranks import design_matrix, orthonormal
 
-__all__ = ["Design", "arrangements", "design_of", "order_within"]
+__all__ = ["Design", "arrangements", "design_of", "order_within", "orders_within"]
 
 FEWEST_ARRANGEMENTS = 10_000
 
@@ -58,8 +58,13 @@ def arrangements(cells: np.ndarray) -> float:
 
 def order_within(n: int, cells: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """A random order of n samples, within cells where these are given."""
+    return orders_within(1, n, cells, rng)[0]
+
+
+def orders_within(times: int, n: int, cells: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """Random orders of n samples, times x n, within cells (codes from 0 on) where these are given."""
     if cells is None:
-        return rng.permutation(n)
-    order = np.empty(n, dtype=np.int64)
-    order[np.argsort(cells, kind="stable")] = np.lexsort((rng.random(n), cells))
-    return order
+        return np.argsort(rng.random((times, n)), axis=1)
+    orders = np.empty((times, n), dtype=np.int64)
+    orders[:, np.argsort(cells, kind="stable")] = np.argsort(cells + rng.random((times, n)), axis=1)
+    return orders

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isthmus.associate import pairs
-from isthmus.associate.design import Design, order_within
+from isthmus.associate.design import Design, orders_within
 from isthmus.associate.groups import Group, groups
 from isthmus.associate.null import LARGEST_TABLE, Null, exact_p, from_sample, t_null
 from isthmus.associate.ranks import Kind, Side, side
@@ -20,11 +20,12 @@ __all__ = ["NULLS", "Part", "Pool", "Settings", "merged", "pooled"]
 log = logging.getLogger("isthmus.associate")
 NULLS = ("auto", "exact", "permutation", "t")
 CORRECTIONS = ("bh", "by", "bonferroni", "storey")
-FEW_DRAWS, MOST_DRAWS = 20_000_000, 400_000_000
+FEW_DRAWS, MOST_DRAWS = 60_000_000, 400_000_000
 """Pairs of permuted samples that make the null of a pool: at least, and at most unless the pool has more pairs."""
 PER_PAIR = 20
 """Draws for each pair tested: with so many, one pair among them can be accepted alone at a level of .05."""
-PERMUTATIONS = (20, 1000)
+PERMUTATIONS = (20, 10_000)
+"""Features that correlate with each other are no independent draws: few pairs are permuted often."""
 COLUMNS = 1 << 15
 """Permuted features that are counted together."""
 
@@ -169,9 +170,9 @@ def _permuted(pool: Pool, settings: Settings) -> np.ndarray:
     rng = np.random.default_rng((settings.seed, 0x5BEA, pool.n, pool.df))
     counts = np.zeros(pairs.BINS, dtype=np.int64)
     for part in pool.parts:
-        left, right = part.sides()
-        for permuted in _orders(left, part, (times, share), rng):
-            counts += pairs.count(permuted, right.z, threads=settings.threads).counts
+        few, many = sorted(part.sides(), key=lambda s: len(s.z))
+        for permuted in _orders(few, part, (times, share), rng):
+            counts += pairs.count(permuted, many.z, threads=settings.threads).counts
     return counts
 
 
@@ -185,11 +186,12 @@ def _orders(left: Side, part: Part, effort: tuple[int, float], rng: np.random.Ge
     many = max(1, round(share * len(left.z)))
     together = max(1, COLUMNS // many)
     for start in range(0, times, together):
-        made = []
-        for _ in range(min(together, times - start)):
-            some = left.z if many == len(left.z) else left.z[np.sort(rng.permutation(len(left.z))[:many])]
-            made.append(some[:, order_within(n, cells, rng)])
-        permuted = np.concatenate(made)
+        orders = orders_within(min(together, times - start), n, cells, rng)
+        if many == len(left.z):
+            permuted = np.take(left.z, orders, axis=1).reshape(-1, n)
+        else:
+            some = (np.sort(rng.permutation(len(left.z))[:many]) for _ in orders)
+            permuted = np.concatenate([left.z[s][:, o] for s, o in zip(some, orders, strict=True)])
         if part.design is not None and (part.blocks is not None or part.design.within is None):
             basis = part.design.basis.astype(np.float32)
             permuted = permuted - (permuted @ basis) @ basis.T

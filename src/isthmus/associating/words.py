@@ -69,8 +69,8 @@ def _accepted(tables: Tables, keys: Associating, found: Direct) -> list[str]:
     share = f"{gone:,} of these {naive:,} ({'over 99' if 99 < part < 100 else f'{part:.0f}'} %)"
     second = (
         f"{share} do not survive: within groups they are not seen, so that they are differences between groups, or "
-        f"too weak to be seen without these. {kept:,} are accepted both ways, {hits.n_hits - kept:,} only once {groups} "
-        "is taken out."
+        f"too weak to be seen without these. {kept:,} are accepted both ways, {hits.n_hits - kept:,} only once "
+        f"{groups} is taken out."
     )
     return [first, second]
 
