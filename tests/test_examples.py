@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from isthmus import experiment, registry
+from isthmus.associating import run as associating
+from isthmus.associating.recipe import load_associate_recipe
 from isthmus.imputing import run as imputing
 from isthmus.imputing.recipe import load_impute_recipe
 from isthmus.recipe import load_recipe
@@ -66,3 +68,27 @@ def test_the_quick_imputation_fills_every_gap(tmp_path):
     for name in ("rna", "protein"):
         assert np.isfinite(found.mdata.mod[name].X).all()
     assert re.search(r"R² 0\.[4-9]", found.report.read_text(encoding="utf-8"))
+
+
+ACCEPTED = {
+    "associate_quick": (18_000, (10, 16), 5_000), "associate_nutrimouse": (2_520, (0, 0), 150),
+    "associate_nci60": (354_760, (0, 0), 0), "associate_covid": (205_660, (15_000, 20_000), 45_000),
+    "associate_microbiome": (123_084, (900, 1_300), 2_500),
+}  # fmt: skip
+"""Pairs tested; bounds of those accepted with groups taken out; at least so many as the samples stand."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_an_example_of_association_runs(name, request, tmp_path):
+    path = next(p for p in EXAMPLES if p.stem == name)
+    short = ["associate.stability=null", "associate.views=[pca]", "associate.scatter=2", "associate.network=500"]
+    recipe = load_associate_recipe(path, short)
+    if recipe.base.data.read is not None:
+        request.getfixturevalue("real_data")
+    found = associating.associate(recipe, tmp_path / "run")
+    tested, (low, high), naive = ACCEPTED[name]
+    assert found.hits.n_tests == tested
+    assert low <= found.hits.n_hits <= high
+    assert found.marginal.n_hits >= naive
+    assert found.verdict[0].startswith("Minimum detectable effect")

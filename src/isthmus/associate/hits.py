@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from isthmus.associate.null import Null
 from isthmus.data.write import atomic
 
 __all__ = ["Hits", "write_pairs"]
@@ -41,6 +43,8 @@ class Hits:
         Samples in common, and degrees of freedom of the pairs that have most: n - 2, less what a design takes.
     p_histogram
         Counts of p of all pairs in 40 equal bins of 0..1.
+    nulls
+        Number of samples that show a pair -> where its p-value comes from.
     """
 
     table: pd.DataFrame
@@ -54,6 +58,7 @@ class Hits:
     n_samples: int
     df: int
     p_histogram: np.ndarray
+    nulls: Mapping[int, Null]
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the table, names as dictionaries, a million rows at a time."""

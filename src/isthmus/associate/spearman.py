@@ -154,4 +154,5 @@ def correlate(
         null=", ".join(dict.fromkeys(p.null.name for p in pools)),
         n_flat=(sum(f[0] for f in flat), sum(f[1] for f in flat)), histogram=merged(pools), n_samples=len(ids),
         df=max(p.df for p in pools), p_histogram=p_histogram(pools),
+        nulls={p.n: p.null for p in pools},
     )  # fmt: skip

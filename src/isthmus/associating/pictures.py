@@ -91,7 +91,7 @@ def _summary(tables: Tables, found: Direct) -> pd.DataFrame:
 def _volcano(tables: Tables, keys: Associating, found: Direct) -> pd.DataFrame:
     made = []
     for name, hits in _analyses(found).items():
-        background = sampled(tables, keys, design=name == WITH).assign(kind="pair")
+        background = sampled(tables, keys, hits, design=name == WITH).assign(kind="pair")
         table = hits.table
         other = found.hits.table if name == WITHOUT else None if found.marginal is None else found.marginal.table
         kept = np.ones(len(table), dtype=bool)

@@ -12,6 +12,9 @@ import pandas as pd
 
 from isthmus.associate import Hits, correlate, targets
 from isthmus.associate.design import design_of, order_within
+from isthmus.associate.groups import groups
+from isthmus.associate.inputs import numbers
+from isthmus.associate.ranks import side
 from isthmus.associating.recipe import Associating
 from isthmus.associating.tables import Tables
 
@@ -100,13 +103,20 @@ def lost(found: Direct) -> pd.DataFrame:
     return table[~_in(table, found.hits.table)].reset_index(drop=True)
 
 
-def sampled(tables: Tables, keys: Associating, *, design: bool) -> pd.DataFrame:
-    """`rho` and `p` of the pairs of some features drawn at random."""
+def sampled(tables: Tables, keys: Associating, hits: Hits, *, design: bool) -> pd.DataFrame:
+    """`rho` and `p` of the pairs of some features drawn at random, by the nulls of `hits`."""
     rng = np.random.default_rng((keys.seed, 0x5A))
-    some = [
-        t.iloc[:, np.sort(rng.permutation(t.shape[1])[:most])]
+    a, b = (
+        numbers(t.iloc[:, np.sort(rng.permutation(t.shape[1])[:most])])
         for t, most in zip((tables.x, tables.y), SAMPLED, strict=True)
-    ]
-    options = {**_options(keys), "fdr": 1.0}
-    hits = correlate(*some, **options, design=tables.design if design else None, blocks=tables.blocks)
-    return hits.table[["rho", "p"]]
+    )
+    whole = design_of(tables.design, tables.x.index) if design and tables.design is not None else None
+    made = [pd.DataFrame({"rho": np.zeros(0), "p": np.zeros(0)})]
+    for group in groups(a, b):
+        if (null := hits.nulls.get(len(group.rows))) is None:
+            continue
+        basis = None if whole is None else whole.of(group.rows).basis
+        left, right = (side(v, group.rows, c, keys.correlation, design=basis) for v, c in ((a, group.x), (b, group.y)))
+        rho = (left.z @ right.z.T).ravel().astype(np.float64)
+        made.append(pd.DataFrame({"rho": rho, "p": null.p(np.abs(rho))}))
+    return pd.concat(made, ignore_index=True)

@@ -285,7 +285,7 @@ def _name(axes: Axes, nodes: Sequence[tuple[str, str]], place: Mapping[tuple[str
 
 
 def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
+    return bool(a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3])
 
 
 @themes
