@@ -7,10 +7,11 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 import isthmus as ist
-from isthmus.associate import latent
+from isthmus.associate import latent, refits
 from isthmus.associate.design import design_of
-from isthmus.associate.latent import Cross, Embedded, averaged, common_space, joint, permuted, scored, tied
+from isthmus.associate.latent import Cross, Embedded, averaged, common_space, joint
 from isthmus.associate.null import exact_p
+from isthmus.associate.refits import permuted, scored, tied
 from isthmus.associating.latent import LatentSettings, _Table, latent_links
 from isthmus.errors import DataError, RecipeError
 
@@ -142,7 +143,7 @@ def test_streamed_p_and_q_are_those_of_all_scores_at_once():
 def test_q_values_count_the_pairs_that_are_not_listed(monkeypatch):
     x, y, _ = planted(seed=1)
     whole, part = examined(x, y, top=3000), None
-    monkeypatch.setattr(latent, "LISTED", 400)
+    monkeypatch.setattr(refits, "LISTED", 400)
     part = examined(x, y, top=400)
     assert len(part.x) == 400
     assert (part.q <= 0.05).sum() <= (whole.q <= 0.05).sum() < 400
@@ -160,16 +161,16 @@ def test_those_asked_for_are_listed_besides_the_best():
 
 @pytest.mark.parametrize("structured", [False, True])
 def test_without_links_p_values_are_uniform_and_hits_rare(structured):
-    """50 cohorts without links between modalities; with `structured` each has strong factors of its own."""
+    """30 cohorts without links between modalities; with `structured` each has strong factors of its own."""
     shares, hits, largest = [], 0, 0
-    for seed in range(50):
+    for seed in range(30):
         x, y, _ = planted(21, 40, 30, 0, 1.5 if structured else 0.0, seed=seed)
         found = examined(x, y, seed=seed, top=1200)
         shares.append((found.p_refit <= 0.05).mean())
         hits += bool((found.q <= 0.05).any())
         largest += found.p_any <= 0.05
-    assert abs(np.mean(shares) - 0.05) <= 2.5 * np.std(shares) / np.sqrt(50)
-    assert max(hits, largest) <= stats.binom.ppf(0.99, 50, 0.05)
+    assert abs(np.mean(shares) - 0.05) <= 2.5 * np.std(shares) / np.sqrt(30)
+    assert max(hits, largest) <= stats.binom.ppf(0.99, 30, 0.05)
 
 
 def test_with_links_the_false_are_few():
@@ -259,7 +260,12 @@ def test_a_linear_network_is_its_weights(mode):
 def test_networks_find_planted_links_and_only_where_there_are_any(mode):
     x, y, truth = planted(n=60, p=90, q=40, seed=2)
     a, b = frames(x, y)
-    keys = {"mode": mode, "seeds": 1, "training": {"epochs": 50}, "model": {"name": "autoencoder", "latent": 6}}
+    keys = {
+        "mode": mode,
+        "seeds": 1,
+        "training": {"epochs": 30, "lr": 0.01},
+        "model": {"name": "autoencoder", "latent": 6},
+    }
     links = latent_links(a, b, settings=LatentSettings(**keys, refits=1, top=3600), threads=1)
     score = links.table.pivot(index="x", columns="y", values="score").loc[a.columns, b.columns].abs().to_numpy()
     apart = b.set_axis(np.roll(b.index, 7))

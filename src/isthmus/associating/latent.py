@@ -1,10 +1,10 @@
 """Latent-mediated associations by the house's own networks: fitted, differentiated, compared, refitted for the null.
 
 `dual` fits one autoencoder a modality and maps one embedding to the other; `joint` fits one architecture on both. The
-scores and their null are those of `isthmus.associate.latent`. Where a modality has more features than samples (and no
-architecture asks for their names) it is trained on its coordinates in the span of the samples, which hold all that the
-samples say, and derivatives are carried back to the features by the span's basis: 132,129 genes of 21 samples are 20
-coordinates. Features are standardised, so that every feature counts alike.
+scores are those of `isthmus.associate.latent`, their null and tests those of `isthmus.associate.refits`. A modality of
+more features than samples (where `span` does not say otherwise) is trained on its coordinates in the span of the
+samples, which hold all that the samples say, and derivatives are carried back to the features by the span's basis:
+132,129 genes of 21 samples are 20 coordinates. Features are standardised, so that every feature counts alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from isthmus.associate import latent
+from isthmus.associate import latent, refits
 from isthmus.associate.design import design_of
 from isthmus.associate.inputs import Data, blocks_of, joined, numbers
 from isthmus.associate.latent import Embedded, Factors
@@ -44,7 +44,7 @@ class LatentLinks:
     Attributes
     ----------
     table
-        `x`, `y`, `score`, `p`, `q`, `p_refit`, `p_tied` as in `isthmus.associate.latent.Scored`, the smallest p first:
+        `x`, `y`, `score`, `p`, `q`, `p_refit`, `p_tied` as in `isthmus.associate.refits.Scored`, the smallest p first:
         the pairs asked for and the best. Without refits p and q are NaN.
     features
         Side (`x`, `y`) -> features x components, both in one space: the inner product of two rows is their score.
@@ -108,10 +108,10 @@ def latent_links(
     cells = blocks_of(blocks, ids) if blocks is not None else None if out is None else out.within
     tables = {side: _Table.of(frame, basis, settings) for side, frame in zip(SIDES, (a, b), strict=True)}
     networks = _Networks(settings, tables, ids, basis)
-    orders = latent.permuted(len(ids), settings.refits, blocks=cells, seed=settings.training.seed)
+    orders = refits.permuted(len(ids), settings.refits, blocks=cells, seed=settings.training.seed)
     asked = None if pairs is None else _positions(pairs, a.columns, b.columns)
-    test = latent.tied(a.to_numpy(np.float64), b.to_numpy(np.float64), design=basis)
-    found = latent.scored(networks.draw, orders, test, top=settings.top, asked=asked, threads=threads)
+    test = refits.tied(a.to_numpy(np.float64), b.to_numpy(np.float64), design=basis)
+    found = refits.scored(networks.draw, orders, test, top=settings.top, asked=asked, threads=threads)
     table = pd.DataFrame({
         "x": a.columns[found.x], "y": b.columns[found.y], "score": found.score,
         "p": found.p, "q": found.q, "p_refit": found.p_refit, "p_tied": found.p_tied,
@@ -267,7 +267,7 @@ def _positions(pairs: pd.DataFrame, x: pd.Index, y: pd.Index) -> tuple[np.ndarra
     return found[0], found[1]
 
 
-def _histogram(found: latent.Scored) -> pd.DataFrame:
+def _histogram(found: refits.Scored) -> pd.DataFrame:
     """Counts in few bins."""
     together = len(found.edges) // SHOWN
     null = found.null.mean(axis=0) if len(found.null) else np.full(len(found.edges), np.nan)

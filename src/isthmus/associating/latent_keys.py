@@ -23,8 +23,9 @@ class LatentSettings(Config):
 
     mode: Literal["dual", "joint"] = "dual"
     """`dual`: an autoencoder a modality and a map between their embeddings; `joint`: one architecture on both."""
-    model: dict[str, Any] = Field(default={"name": "autoencoder", "latent": 8})
-    """The architecture, by `name`, and its settings."""
+    model: dict[str, Any] = Field(default={"name": "autoencoder", "latent": 8, "hidden": []})
+    """The architecture, by `name`, and its settings. By default a linear autoencoder: deeper ones learn few samples by
+    heart, and their derivatives then say little of what goes with what."""
     training: Training = Training(**LOOP)
     """The training loop; unless said otherwise 400 epochs at a rate of 0.003, without early stopping."""
     span: bool | None = None
