@@ -221,7 +221,7 @@ def test_what_cannot_be_learnt_from_is_refused_and_what_misleads_is_told(caplog)
 def test_a_printed_recipe_lists_what_a_key_takes():
     text = skeleton("vae")
     for key, choices in (
-        ("optimizer", "adam, adamw, sgd"),
+        ("optimizer", "adam, adamw, sgd, rowwise_adam, muon"),
         ("schedule", "constant, linear, cosine"),
         ("norm", "layer, batch, none"),
         ("learners", "logistic, svm, forest"),

@@ -19,8 +19,7 @@ class Training(Config):
     lr: Annotated[float, Field(gt=0), Tune(1e-4, 1e-2, log=True)] = 1e-3
     """Learning rate at its highest."""
     optimizer: Literal["adam", "adamw", "sgd", "rowwise_adam", "muon"] = "adam"
-    """Optimiser; adam and adamw are fused. `rowwise_adam`: AdamW with one step size for all features of a unit, `muon`:
-    orthogonalised steps. These two and `sgd` are the ones for the step `span`."""
+    """Optimiser; the first two are fused, the other three are those that the step `span` takes."""
     weight_decay: Annotated[float, Field(ge=0), Tune(1e-6, 1e-1, log=True)] = 0.0
     """Weight decay (decoupled, but for adam and sgd)."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
