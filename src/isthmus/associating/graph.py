@@ -46,6 +46,8 @@ log = logging.getLogger("isthmus.associating")
 NETWORK = "network"
 CONTROLS = {"rewired": "network, edges rewired", "shuffled": "network, profiles shuffled"}
 PERMUTED = "network, samples permuted"
+ALIKE = 0.005
+"""Of two AUCs, which are then as good as each other."""
 
 
 @dataclass(frozen=True)
@@ -242,10 +244,10 @@ def _verdict(judgement: pd.DataFrame, *, earned: bool) -> list[str]:
             words.append(f"{done} the difference to |rho| is {_told(rows[name], 'gain')}.")
     if PERMUTED in rows:
         words.append(f"With the samples of one side permuted the network's AUC is {_told(rows[PERMUTED], 'auc')}.")
-    better = [k for k in ("regression", "common neighbours", "degree") if rows[k]["auc"] >= own["auc"]]
+    better = [k for k in ("regression", "common neighbours", "degree") if rows[k]["auc"] >= own["auc"] - ALIKE]
     for k in better:
         name = "A logistic regression of |rho|, degree and common neighbours" if k == "regression" else k.capitalize()
-        words.append(f"{name} reaches {_told(rows[k], 'auc')}: at least as good as the network.")
+        words.append(f"{name} reaches {_told(rows[k], 'auc')}: as good as the network, or better.")
     return words
 
 
