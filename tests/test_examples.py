@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from isthmus import experiment, registry
+from isthmus.associate import pools
 from isthmus.associating import run as associating
 from isthmus.associating.recipe import load_associate_recipe
 from isthmus.imputing import run as imputing
@@ -80,7 +81,8 @@ ACCEPTED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_an_example_of_association_runs(name, request, tmp_path):
+def test_an_example_of_association_runs(name, request, tmp_path, monkeypatch):
+    monkeypatch.setattr(pools, "FEW_DRAWS", 5_000_000)
     path = next(p for p in EXAMPLES if p.stem == name)
     short = ["associate.stability=null", "associate.views=[pca]", "associate.scatter=2", "associate.network=500"]
     recipe = load_associate_recipe(path, short)

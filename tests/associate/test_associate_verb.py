@@ -13,7 +13,7 @@ from scipy import stats
 
 import isthmus as ist
 from isthmus import cli
-from isthmus.associate import spearman, targets
+from isthmus.associate import pools, spearman, targets
 from isthmus.associate.targets import detectable, interval
 from isthmus.associating.recipe import load_associate_recipe
 from isthmus.associating.run import associate
@@ -49,6 +49,14 @@ def planted():
 
 def pairs_of(table):
     return set(zip(table["x"].astype(str), table["y"].astype(str), strict=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_draws():
+    """A null of 2 million pairs instead of 60: it can still accept one pair of 2,400."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pools, "FEW_DRAWS", 2_000_000)
+        yield
 
 
 @pytest.fixture(scope="module")
