@@ -68,3 +68,26 @@ def test_a_masked_entry_reaches_neither_encoder_nor_library_size():
     means = module.masked(type(whole)({"rna": x}, whole.observed, whole.index)).x_hat["rna"].mean
     torch.testing.assert_close(means[0], means[1])
     torch.testing.assert_close(means.sum(1), torch.full((2,), 50.0))
+
+
+def test_whole_modalities_are_masked_but_never_the_last_one():
+    module, batch = untrained(rate=1e-9, whole=0.6)
+    output = module.masked(batch, torch.Generator().manual_seed(0))
+    gone = torch.stack([output.masked[m].sum(1) == batch.observed[m].sum(1) for m in ("rna", "cnv")])
+    assert (gone.any(dim=0)).float().mean() > 0.5
+    assert not gone.all(dim=0).any()
+    partly = torch.stack([output.masked[m].any(1) for m in ("rna", "cnv")])
+    assert torch.equal(partly, gone)
+
+
+def test_a_modality_that_is_missing_is_predicted_better_after_practice():
+    mdata = linear(n=240, noise=0.3)
+    train, test = mdata[:180].copy(), mdata[180:].copy()
+    truth = test.mod["cnv"].X.copy()
+    test.mod["cnv"].X[:] = np.nan
+    errors = {}
+    for whole in (0.0, 0.4):
+        model = ist.MaskedAutoencoder(latent=6, hidden=(32,), norm="none", whole=whole)
+        fitted = ist.fit(model, train, training=ist.Training(epochs=80, lr=3e-3, patience=None))
+        errors[whole] = ((fitted.impute(test).mod["cnv"].X - truth) ** 2).mean()
+    assert errors[0.4] < 0.7 * errors[0.0], errors

@@ -6,8 +6,8 @@ swaps in the entry of another sample's same feature. Encoder f and decoder g see
     sum_m w_m mean_i sum_{j observed} 2 v_imj (-log p(x_imj | g_m(f(C(x_i))))),
 
 v = `masked_weight` for a masked entry, 1 - v for another, so that 1/2 weighs all alike. Masks are drawn anew for
-every batch. What is missing of a sample is, to the model, one more masked entry, so `impute` asks what training has
-practised.
+every batch; with probability `whole` a modality of a sample is masked from end to end. What is missing of a sample
+is, to the model, one more masked entry, so `impute` asks what training has practised.
 
 Vincent et al., Extracting and composing robust features with denoising autoencoders, ICML 2008,
 doi:10.1145/1390156.1390294. Fang, Zheng & Li, scMAE: a masked autoencoder for single-cell RNA-seq clustering,
@@ -43,6 +43,8 @@ class MaskedAutoencoder(Joint):
 
     rate: Annotated[float, Field(gt=0, lt=1), Tune(0.05, 0.6)] = 0.25
     """Share of the observed entries that are masked in training."""
+    whole: Annotated[float, Field(ge=0, lt=1), Tune(0.0, 0.5)] = 0.0
+    """Probability that a modality of a sample is masked from end to end, as it is in a sample that lacks it."""
     corruption: Annotated[Literal["zero", "swap"], Tune(choices=("zero", "swap"))] = "zero"
     """What stands in a masked entry's place: `zero`, or by `swap` the entry of another sample's same feature."""
     masked_weight: Annotated[float, Field(ge=0, le=1), Tune(0.3, 1.0, weighs=True)] = 0.7
@@ -76,7 +78,8 @@ class MaskedAutoencoderModule(Architecture):
 
     def masked(self, batch: Batch, generator: torch.Generator | None = None) -> MaskedOutput:
         """A pass that sees the batch through a mask, and so knows no library size but that of the other entries."""
-        found = corrupt_entries(batch, self.settings.rate, self.settings.corruption, generator)
+        keys = self.settings
+        found = corrupt_entries(batch, keys.rate, keys.corruption, generator, whole=keys.whole)
         z = self.encode(found.read)
         return MaskedOutput(z, self.decoder(z, found.seen), masked=found.masked)
 

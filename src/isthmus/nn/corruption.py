@@ -36,21 +36,39 @@ class Corrupted:
 
 
 def corrupt_entries(
-    batch: Batch, rate: float, kind: Literal["zero", "swap"], generator: torch.Generator | None = None
+    batch: Batch,
+    rate: float,
+    kind: Literal["zero", "swap"],
+    generator: torch.Generator | None = None,
+    *,
+    whole: float = 0.0,
 ) -> Corrupted:
     """Each observed entry masked with probability `rate`: 0 instead, or the entry of another sample's same feature.
 
-    The draws are made on the CPU, so that a generator gives the same ones everywhere.
+    With probability `whole` a modality of a sample is masked from end to end, with 0, but never the last one that the
+    sample has. The draws are made on the CPU, so that a generator gives the same ones everywhere.
     """
+    gone = _gone(batch, whole, generator)
     read, seen, observed, masked = {}, {}, {}, {}
     for m, values in batch.x.items():
         known = batch.observed[m].expand_as(values)
         x = torch.where(known, values, 0.0)
-        masked[m] = known & (torch.rand(x.shape, generator=generator) < rate).to(x.device)
+        masked[m] = known & (gone[m] | (torch.rand(x.shape, generator=generator) < rate).to(x.device))
         observed[m], seen[m] = known & ~masked[m], torch.where(masked[m], 0.0, x)
-        read[m] = torch.where(masked[m], _shuffled(x, generator), x) if kind == "swap" else seen[m]
+        swapped = masked[m] & ~gone[m]
+        read[m] = torch.where(swapped, _shuffled(x, generator), seen[m]) if kind == "swap" else seen[m]
     hidden = replace(batch, observed=observed, x=seen)
     return Corrupted(replace(hidden, x=read), hidden, masked)
+
+
+def _gone(batch: Batch, rate: float, generator: torch.Generator | None) -> dict[str, Bool[Tensor, "n 1"]]:
+    """Which modalities of which samples are masked from end to end."""
+    here = torch.stack([batch.present(m) for m in batch.x])
+    if not rate or len(here) < 2:
+        return dict(zip(batch.x, torch.zeros_like(here).unsqueeze(2), strict=True))
+    draw = torch.rand(here.shape, generator=generator).to(here.device) * here
+    gone = here & (draw < rate) & (draw < draw.max(dim=0).values)
+    return dict(zip(batch.x, gone.unsqueeze(2), strict=True))
 
 
 def _shuffled(x: Float[Tensor, "n f"], generator: torch.Generator | None) -> Float[Tensor, "n f"]:
