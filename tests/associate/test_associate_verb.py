@@ -15,8 +15,11 @@ import isthmus as ist
 from isthmus import cli
 from isthmus.associate import pools, spearman, targets
 from isthmus.associate.targets import detectable, interval
+from isthmus.associating import views
+from isthmus.associating.network import nodes, write_graphml, write_h5ad
 from isthmus.associating.recipe import load_associate_recipe
 from isthmus.associating.run import associate
+from isthmus.associating.study import control_order
 from isthmus.associating.tables import tables
 from isthmus.errors import RecipeError
 
@@ -296,3 +299,42 @@ def test_what_is_detectable_is_detected_in_that_share_of_studies():
     r = (a * b).sum(axis=1) / np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     assert np.mean(np.abs(r) >= least) == pytest.approx(0.8, abs=0.025)
     assert detectable(1.0, 21, kind="spearman") == 1.0
+
+
+# ---- parts
+
+
+def test_maps_keep_what_is_near_and_say_what_they_are(monkeypatch):
+    rng = np.random.default_rng(0)
+    values = np.repeat(np.eye(3), 12, axis=0) @ rng.normal(size=(3, 20)) * 5 + rng.normal(size=(36, 20))
+    values[rng.random(values.shape) < 0.02] = np.nan
+    ids = pd.Index([f"s{i}" for i in range(36)])
+    label = np.repeat(np.arange(3), 12)
+    monkeypatch.setattr(views, "find_spec", lambda name: None)
+    for kind, name in (("tsne", "t-SNE"), ("pca", "PCA"), ("umap", "PCA")):
+        xy = views.view(values, kind, index=ids, seed=0)
+        assert list(xy.columns) == [f"{name} 1", f"{name} 2"]
+        distance = np.linalg.norm(xy.to_numpy()[:, None] - xy.to_numpy(), axis=2)
+        np.fill_diagonal(distance, np.inf)
+        assert (label[distance.argmin(axis=1)] == label).mean() > 0.95
+    assert list(views.view(values[:5], "tsne", index=ids[:5], seed=0).columns) == ["PCA 1", "PCA 2"]
+
+
+def test_the_control_breaks_pairs_and_keeps_groups():
+    mdata = ist.simulate(**SIMULATION)
+    made = tables(mdata, _parsed(plain()))
+    order = control_order(made, 0)
+    assert sorted(order) == list(range(60))
+    assert (order != np.arange(60)).mean() > 0.8
+    np.testing.assert_array_equal(made.design["site"].to_numpy()[order], made.design["site"].to_numpy())
+
+
+def test_names_that_no_file_can_hold_do_not_break_the_network(tmp_path):
+    edges = pd.DataFrame({"x": ["a/b\x01", "<g>"], "y": ["m", "m"], "rho": [0.5, -0.6], "p": [0.1, 0.2]})
+    table = nodes(edges, ("gene", "gene2"), None)
+    write_graphml(edges, table, ("gene", "gene2"), tmp_path / "n.graphml")
+    write_h5ad(edges, table, ("gene", "gene2"), tmp_path / "n.h5ad")
+    graph = nx.read_graphml(tmp_path / "n.graphml")
+    assert graph.edges["gene/<g>", "gene2/m"]["rho"] == -0.6
+    assert graph.degree("gene2/m") == 2
+    assert ad.read_h5ad(tmp_path / "n.h5ad").n_obs == 3

@@ -312,3 +312,24 @@ def test_flat_features_are_counted_and_left_out(tmp_path):
     assert hits.n_flat == (1, 0)
     hits.to_parquet(tmp_path / "hits.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "hits.parquet").astype({"x": str, "y": str}), hits.table)
+
+
+def test_the_order_of_samples_does_not_matter_to_designs_gaps_and_permutations():
+    x, y = tables(n=24, p=12, q=9)
+    x = x.mask(np.random.default_rng(1).random(x.shape) < 0.04).round(1)
+    site = pd.Series([f"site{i % 3}" for i in range(24)], x.index)
+    a = spearman(x, y, design=site, fdr=1).table
+    shuffled = [v.sample(frac=1, random_state=k) for k, v in enumerate((x, y, site))]
+    pd.testing.assert_frame_equal(a, spearman(shuffled[0], shuffled[1], design=shuffled[2], fdr=1).table)
+
+
+@pytest.mark.usefixtures("few_draws")
+def test_with_ties_and_gaps_p_is_what_it_says():
+    x, y = tables(n=30, p=40, q=60, seed=4)
+    x = x.clip(lower=0).mask(np.random.default_rng(2).random(x.shape) < 0.03)
+    hits = spearman(x, y.clip(lower=0), fdr=1)
+    assert hits.null == "permutation"
+    assert hits.table["n"].nunique() > 2
+    for level in (0.5, 0.1, 0.01):
+        assert (hits.table["p"] <= level).mean() == pytest.approx(level, rel=0.25)
+    assert hits.p_histogram.sum() == hits.n_tests

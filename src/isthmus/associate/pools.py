@@ -21,9 +21,10 @@ log = logging.getLogger("isthmus.associate")
 NULLS = ("auto", "exact", "permutation", "t")
 CORRECTIONS = ("bh", "by", "bonferroni", "storey")
 FEW_DRAWS, MOST_DRAWS = 60_000_000, 400_000_000
-"""Pairs of permuted samples that make the null of a pool: at least, and at most unless the pool has more pairs."""
+"""Pairs of permuted samples that make the nulls of all pools together at least, and of one at most unless it has more
+pairs."""
 PER_PAIR = 20
-"""Draws for each pair tested: with so many, one pair among them can be accepted alone at a level of .05."""
+"""Draws of a pool for each pair tested: with so many, one pair can be accepted alone at a level of .05."""
 PERMUTATIONS = (20, 10_000)
 """Features that correlate with each other are no independent draws: few pairs are permuted often."""
 COLUMNS = 1 << 15
@@ -138,12 +139,13 @@ def pooled(
         pool.flat.append((left.n_flat, right.n_flat))
     if not pools:
         raise DataError("no pair of features is shown by enough samples", met=f"{len(tables[0])} samples in common")
+    total = sum(p.size for p in pools.values())
     for pool in pools.values():
-        pool.null = _null(pool, settings)
+        pool.null = _null(pool, settings, total)
     return list(pools.values())
 
 
-def _null(pool: Pool, settings: Settings) -> Null:
+def _null(pool: Pool, settings: Settings, total: int) -> Null:
     """The null that is asked for, or that fits."""
     ranks, first = settings.kind == "spearman", pool.parts[0]
     plain = ranks and not pool.tied and first.design is None and first.blocks is None
@@ -159,12 +161,13 @@ def _null(pool: Pool, settings: Settings) -> Null:
         if ranks and pool.n <= 2 * LARGEST_TABLE:
             log.warning("null t: too small in the tail for the ranks of %d samples; permutation is safer", pool.n)
         return t_null(pool.df)
-    return from_sample(_permuted(pool, settings))
+    return from_sample(_permuted(pool, settings, total))
 
 
-def _permuted(pool: Pool, settings: Settings) -> np.ndarray:
-    """Counts of |r| between one side, its samples permuted, and the other."""
-    draws = max(FEW_DRAWS, min(PER_PAIR * pool.size, MOST_DRAWS), pool.size)
+def _permuted(pool: Pool, settings: Settings, total: int) -> np.ndarray:
+    """Counts of |r| between one side, its samples permuted, and the other; `total` pairs are tested in all."""
+    few = int(FEW_DRAWS * pool.size / max(total, 1))
+    draws = max(few, min(PER_PAIR * total, MOST_DRAWS), pool.size)
     times = int(np.clip(np.ceil(draws / max(pool.size, 1)), *PERMUTATIONS))
     share = min(1.0, draws / (times * max(pool.size, 1)))
     rng = np.random.default_rng((settings.seed, 0x5BEA, pool.n, pool.df))

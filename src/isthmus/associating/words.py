@@ -51,6 +51,8 @@ def _symbol(keys: Associating) -> str:
 def _accepted(tables: Tables, keys: Associating, found: Direct) -> list[str]:
     level = CORRECTIONS[keys.correction].format(keys.fdr)
     hits = found.hits
+    if keys.fdr == 1:
+        return [f"All {hits.n_hits:,} pairs are listed by {KINDS[keys.correlation]}{_range(hits.table)}."]
     if found.marginal is None:
         said = [f"{_many(hits.n_hits)} accepted by {KINDS[keys.correlation]} at {level}{_range(hits.table)}."]
         if tables.blocks is None:
