@@ -20,7 +20,7 @@ class MaskedAutoencoderImputer(NeuralImputer):
     epochs, seed
         Of the training; None: 200 epochs, fewer of more than 770 samples, but no fewer than 20.
     settings
-        Keys of the architecture; 32 latent dimensions without norm by default, and whole tables masked in three of ten samples.
+        Keys of the architecture; 32 latent dimensions without norm by default, and one table in twenty masked whole.
     loop
         Keys of the training loop, such as `lr`.
     """
@@ -28,5 +28,5 @@ class MaskedAutoencoderImputer(NeuralImputer):
     effort: ClassVar[int] = 6
 
     def model(self, tables: Mapping[str, np.ndarray]) -> Config:
-        keys = {"latent": 32, "hidden": (256,), "norm": "none", "whole": 0.3, **(self.settings or {})}
+        keys = {"latent": 32, "hidden": (256,), "norm": "none", "whole": 0.05, **(self.settings or {})}
         return validate(registry.config_of("masked_autoencoder"), keys, where="impute.methods.masked_autoencoder")
