@@ -58,7 +58,7 @@ def arrangements(cells: np.ndarray) -> float:
 
 def order_within(n: int, cells: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """A random order of n samples, within cells where these are given."""
-    return orders_within(1, n, cells, rng)[0]
+    return np.asarray(orders_within(1, n, cells, rng)[0])
 
 
 def orders_within(times: int, n: int, cells: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:

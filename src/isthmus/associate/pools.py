@@ -173,9 +173,9 @@ def _permuted(pool: Pool, settings: Settings, total: int) -> np.ndarray:
     rng = np.random.default_rng((settings.seed, 0x5BEA, pool.n, pool.df))
     counts = np.zeros(pairs.BINS, dtype=np.int64)
     for part in pool.parts:
-        few, many = sorted(part.sides(), key=lambda s: len(s.z))
-        for permuted in _orders(few, part, (times, share), rng):
-            counts += pairs.count(permuted, many.z, threads=settings.threads).counts
+        small, large = sorted(part.sides(), key=lambda s: len(s.z))
+        for permuted in _orders(small, part, (times, share), rng):
+            counts += pairs.count(permuted, large.z, threads=settings.threads).counts
     return counts
 
 
