@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from isthmus.errors import RecipeError
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.reconstruct import reconstruction
 from isthmus.impute.calls import call_scores, levels_of
@@ -98,6 +99,10 @@ def benchmark(
     DataError
         No sample has both the target and another modality (pattern `modality`).
     """
+    if intervals is not None and not 0 < intervals < 1:
+        raise RecipeError("is no level", where="intervals", met=intervals, wanted="above 0 and below 1")
+    if methods is not None and not methods:
+        raise RecipeError("names no method", where="methods", hint="leave it out for all there are")
     plan = Plan(**keys)
     rows = []
     chosen = [make(m) for m in methods] if methods is not None else None

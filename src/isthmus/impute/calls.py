@@ -15,7 +15,7 @@ def levels_of(x: np.ndarray) -> np.ndarray | None:
     whole = np.round(known)
     if not len(known) or np.abs(known - whole).max() > 1e-4:
         return None
-    levels = np.unique(whole)
+    levels = np.unique(whole) + 0.0  # no -0
     return levels if 2 <= len(levels) <= MOST_LEVELS else None
 
 

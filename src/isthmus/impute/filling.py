@@ -20,7 +20,7 @@ from isthmus.impute.calls import as_calls, levels_of
 from isthmus.impute.imputer import Imputer, make
 from isthmus.impute.intervals import half_widths, multiple, residuals
 from isthmus.impute.masks import ENTRIES, GAPS, ROWS
-from isthmus.impute.tasks import UNBOUNDED, check_names, dense, values_of
+from isthmus.impute.tasks import UNBOUNDED, check_names, check_undone, dense, values_of
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.preparation import Preparation
 
@@ -84,12 +84,24 @@ class Filler:
         return self._container(known, ends, mdata.obs_names)
 
     def draws(self, mdata: md.MuData, m: int, *, seed: int = 0) -> np.ndarray:
-        """`m` draws of the filled table, m x n x f in original units (multiple imputation)."""
+        """`m` draws of the filled table, m x n x f in original units (multiple imputation).
+
+        Raises
+        ------
+        DataError
+            `m` is no number of draws, or there are no residuals to draw: of a filler that was loaded, as they are not
+            saved, or that was fitted on too few samples to set any aside. Draws would all be the same.
+        """
+        if m < 1:
+            raise DataError("is no number of draws", where="m", met=m, wanted="at least 1")
         known, x = self._tables(mdata)
         filled, _ = self._filled(x, mdata)
         made = np.empty((m, *filled.shape))
         for kind, rows in self._kinds(x).items():
             errors = self.errors.get(kind, np.zeros((0, x.shape[1])))
+            if np.isnan(x[rows]).any() and np.isnan(errors).all():
+                hint = "a saved imputer holds none; to learn them, a few dozen samples are needed"
+                raise DataError("has no residuals to draw from", where=f"{self.target}, {kind}", hint=hint)
             made[:, rows] = multiple(x[rows], filled[rows], errors, m, seed=seed)
         return np.stack([self._original(v, known) for v in made])
 
@@ -181,21 +193,25 @@ def fit_filler(mdata: md.MuData, target: str, *, methods: Entry | Mapping[str, E
     Raises
     ------
     RecipeError
-        An unknown modality, column, method or option; calls of a table that holds none.
+        An unknown modality, column, method or option; a level outside 0..1; calls of a table that holds none; a
+        method that reads classes alone without any.
     DataError
         Nothing of the modality is observed.
     """
     how = Filling(**keys)
     check_names(mdata, target, how.classes)
+    if not 0 < how.level < 1:
+        raise RecipeError("is no level", where="level", met=how.level, wanted="above 0 and below 1")
     here, rows, levels = _observed(mdata, target, calls=how.calls)
     pipeline = Pipeline(list((how.prepare or {}).get(target, UNBOUNDED))).fit(here, target)
-    if len(pipeline.features_inverse_) != len(set(pipeline.features_inverse_)):
-        raise RecipeError("makes several features of one", where=f"prepare.{target}", wanted="steps that can be undone")
+    check_undone(pipeline, target)
     sources = _sources(mdata, target, how.prepare)
     x, extra = values_of(pipeline, here), {k: v[rows] for k, v in _extra(sources, how.classes, mdata).items()}
     fitted, widths, errors = {}, {}, {}
     for kind, entry in _by_kind(methods).items():
-        method = make(entry)[1]
+        name, method = make(entry)
+        if method.reads == ("classes",) and how.classes is None:
+            raise RecipeError("has nothing to read", where=f"methods: {name}", wanted="classes: a column of obs")
         hide = hiding(ROWS if kind == ROWS else GAPS, THINNED)
         errors[kind] = residuals(method, x, hide, seed=how.seed, **extra)
         widths[kind] = half_widths(errors[kind], how.level)

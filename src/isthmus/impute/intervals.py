@@ -160,6 +160,8 @@ def rubin(estimates: np.ndarray, variances: np.ndarray, *, level: float = 0.95) 
     q, u = np.asarray(estimates, dtype=np.float64), np.asarray(variances, dtype=np.float64)
     if len(q) < 2 or q.shape != u.shape:
         raise DataError("needs an estimate and a variance of each of at least two draws", met=(q.shape, u.shape))
+    if not 0 < level < 1:
+        raise DataError("is no level", where="level", met=level, wanted="above 0 and below 1")
     m, within, between = len(q), float(u.mean()), float(q.var(ddof=1))
     total = within + (1 + 1 / m) * between
     share = (1 + 1 / m) * between / total if total > 0 else 0.0
@@ -195,7 +197,7 @@ def pooled(draws: np.ndarray, names: Sequence[str], estimate: Estimate | None = 
     DataError
         Fewer than two draws, or another number of names.
     """
-    said = [(estimate or _means)(table) for table in draws]
+    said = [tuple(map(np.atleast_1d, (estimate or _means)(table))) for table in draws]
     if len(said) < 2 or len(said[0][0]) != len(names):
         raise DataError("needs two draws and a name for each estimate", met=(len(said), len(names)))
     q, u = (np.stack([s[i] for s in said]) for i in (0, 1))

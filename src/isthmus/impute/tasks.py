@@ -213,7 +213,7 @@ def _task(
     def part(values: np.ndarray, at: np.ndarray) -> Table:
         return Table(values[at], table.features, ~np.isnan(values[at]).all(axis=1))
 
-    pipeline.fit(part(visible, rows), steps[0])
+    check_undone(pipeline.fit(part(visible, rows), steps[0]), steps[0])
     train, test, truth = (values_of(pipeline, part(v, at)) for v, at in ((visible, rows), (visible, asked), (x, asked)))
     off = ~np.isnan(truth) if hidden is None else np.isnan(test) & ~np.isnan(truth)
     pair = None if classes is None else (classes[rows], classes[asked])
@@ -221,6 +221,12 @@ def _task(
     return Task(
         train, np.where(off, np.nan, test), truth, off, source, pair, pipeline, ids[asked], ids[rows], before
     )  # fmt: skip
+
+
+def check_undone(pipeline: Pipeline, target: str) -> None:
+    """Refuse steps of a target that make several features of one."""
+    if not len(set(pipeline.features_inverse_)) == len(pipeline.features_inverse_) == len(pipeline.features_out_):
+        raise RecipeError("makes several features of one", where=f"prepare.{target}", wanted="steps that can be undone")
 
 
 def values_of(pipeline: Pipeline, table: Table) -> np.ndarray:
@@ -245,8 +251,11 @@ def _sources(
 
 
 def dense(table: Table) -> Table:
-    """The same in float64, not sparse."""
-    x = table.x if isinstance(table.x, np.ndarray) else table.x.toarray()
+    """The same in float64, not sparse; rows of samples that lack the modality are NaN."""
+    x = table.x
+    if not isinstance(x, np.ndarray):
+        x = x.toarray()
+        x[~table.present] = np.nan  # CSR leaves them empty, which would be zeros
     return Table(np.asarray(x, dtype=np.float64), table.features, table.present)
 
 

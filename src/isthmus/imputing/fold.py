@@ -117,8 +117,9 @@ def _keep(found: Fold, task: Task, got: Scored, label: dict[str, str], level: fl
             inside, _ = coverage(task.truth, got.filled, widths, got.observed)
             found.calibration.append({**label, "nominal": nominal, "actual": inside})
         widths = half_widths(got.errors, level)
-        within = np.where(got.observed, np.abs(truth - guess) <= widths, np.nan)
-        n = got.observed.sum(axis=0)
+        known = got.observed & ~np.isnan(widths)  # without a width nothing is said, which is not the same as missed
+        within = np.where(known, np.abs(truth - guess) <= widths, np.nan)
+        n = known.sum(axis=0)
         features["coverage"] = np.nansum(within, axis=0) / np.where(n > 0, n, np.nan)
         features["width"] = 2 * widths
     found.features.append(features.assign(**label))

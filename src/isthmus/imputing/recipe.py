@@ -60,7 +60,8 @@ class Imputing(Config):
     draws: Annotated[int, Field(ge=0)] = 0
     """Draws of the filled table, for estimates pooled by Rubin's rules; 0 leaves them out."""
     calls: bool = False
-    """Return whole numbers where a modality holds few distinct ones, such as copy-number calls."""
+    """Return whole numbers where a modality holds few distinct ones, such as copy-number calls; others stay as they
+    are."""
     downstream: Downstream | None = None
     """A label that is predicted from the filled values."""
     write: tuple[Literal["h5mu", "csv", "parquet"], ...] = ("h5mu",)
@@ -90,6 +91,13 @@ class Imputing(Config):
         if not values or len(set(values)) < len(values):
             raise ValueError("names none, or one twice")
         return values
+
+    @field_validator("target")
+    @classmethod
+    def _each_once(cls, target: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if isinstance(target, tuple) and (not target or len(set(target)) < len(target)):
+            raise ValueError("names none, or one twice")
+        return target
 
     @field_validator("draws")
     @classmethod

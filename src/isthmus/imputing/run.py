@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ import pandas as pd
 from isthmus.data.cohort import build, combinations
 from isthmus.data.table import aligned
 from isthmus.data.write import atomic, write
-from isthmus.errors import ModelError, RecipeError, closest
+from isthmus.errors import DataError, ModelError, RecipeError, closest
 from isthmus.experiment import timed
 from isthmus.folder import CELLS, FITS, Signals, growing
+from isthmus.impute.calls import levels_of
 from isthmus.impute.downstream import summary
 from isthmus.impute.filling import Filler, fit_filler
 from isthmus.impute.imputer import Imputer, make
 from isthmus.impute.intervals import pooled
 from isthmus.impute.saved import save_imputer
+from isthmus.impute.tasks import dense
 from isthmus.imputing.fold import with_training
 from isthmus.imputing.protocol import MASKS, plan_of, write_protocol
 from isthmus.imputing.recipe import ImputeRecipe, load_impute_recipe, parse_impute_recipe
@@ -123,13 +125,14 @@ def _carry_out(
     _check_columns(recipe, mdata)
     lacks = missing(mdata)
     targets = targets_of(recipe, lacks)
+    called = _called(recipe, mdata, targets)
     studies, fillers = [], {}
     for target in targets:
         lack = {str(k): v for k, v in lacks.set_index("modality").loc[target].items()}
         with timed(f"score {target}"):
             studies.append(study(mdata, target, recipe, lack, labour))
         with timed(f"fill {target}"):
-            fillers[target] = _filler(recipe, mdata, studies[-1])
+            fillers[target] = _filler(recipe, mdata, studies[-1], calls=target in called)
     filled = {t: f.transform(mdata) for t, f in fillers.items()}
     whole = build({m: filled.get(m, a) for m, a in mdata.mod.items()}, mdata.obs)
     scores = pd.concat([s.scores.assign(target=s.target) for s in studies], ignore_index=True)
@@ -153,7 +156,18 @@ def _check_columns(recipe: ImputeRecipe, mdata: md.MuData) -> None:
             raise RecipeError("no such column in obs", where=where, met=name, hint=hint)
 
 
-def _filler(recipe: ImputeRecipe, mdata: md.MuData, found: Study) -> Filler:
+def _called(recipe: ImputeRecipe, mdata: md.MuData, targets: Sequence[str]) -> list[str]:
+    """The modalities that are returned as calls: of the targets those that hold calls."""
+    if not recipe.impute.calls:
+        return []
+    found = [t for t in targets if levels_of(dense(aligned(mdata.mod[t], mdata.obs_names)).x) is not None]
+    if not found:
+        wanted = "2 to 12 distinct whole numbers"
+        raise RecipeError("holds no calls", where=f"impute.calls: {', '.join(targets)}", wanted=wanted)
+    return found
+
+
+def _filler(recipe: ImputeRecipe, mdata: md.MuData, found: Study, *, calls: bool) -> Filler:
     """The winners, fitted on all that is observed."""
     keys = recipe.impute
     named = {make(m)[0]: make(m)[1] for m in keys.methods or ()}
@@ -162,7 +176,7 @@ def _filler(recipe: ImputeRecipe, mdata: md.MuData, found: Study) -> Filler:
     }
     return fit_filler(
         mdata, found.target, methods=methods, prepare=recipe.base.prepare, classes=keys.classes, level=keys.level,
-        calls=keys.calls, seed=recipe.base.training.seed,
+        calls=calls, seed=recipe.base.training.seed,
     )  # fmt: skip
 
 
@@ -238,9 +252,13 @@ def _results(
 
 
 def _by_feature(s: Study) -> pd.DataFrame:
-    """Mean over folds."""
+    """Mean over folds; the values that were hidden are counted."""
     every = pd.concat(s.features, ignore_index=True)
-    return every.groupby(["kind", "method", "feature"], sort=False).mean(numeric_only=True).reset_index()
+    groups = every.groupby(["kind", "method", "feature"], sort=False)
+    table = groups.mean(numeric_only=True)
+    if "n" in table:
+        table["n"] = groups["n"].sum()
+    return table.reset_index()
 
 
 def _summaries(rows: pd.DataFrame) -> pd.DataFrame:
@@ -252,9 +270,7 @@ def _summaries(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _maps(s: Study, mdata: md.MuData, recipe: ImputeRecipe) -> dict[str, np.ndarray]:
     """What is really missing, and what each pattern hides at its first rate: all samples x features."""
-    table = aligned(mdata.mod[s.target], mdata.obs_names)
-    x = table.x if isinstance(table.x, np.ndarray) else table.x.toarray()
-    maps = {"missing": np.isnan(x)}
+    maps = {"missing": np.isnan(dense(aligned(mdata.mod[s.target], mdata.obs_names)).x)}
     for setting in s.settings:
         if setting.pattern not in maps:
             plan = plan_of(recipe, s.target, setting)
@@ -272,8 +288,11 @@ def _pooled(recipe: ImputeRecipe, mdata: md.MuData, filler: Filler) -> pd.DataFr
     """The mean of every feature over all samples, by Rubin's rules, beside the mean of what is observed."""
     if not recipe.impute.draws:
         return pd.DataFrame()
-    draws = filler.draws(mdata, recipe.impute.draws, seed=recipe.base.training.seed)
+    try:
+        draws = filler.draws(mdata, recipe.impute.draws, seed=recipe.base.training.seed)
+    except DataError as error:
+        log.warning("nothing is pooled: %s", error)
+        return pd.DataFrame()
     table = pooled(draws, list(filler.pipeline.features_in_))
-    known = aligned(mdata.mod[filler.target], mdata.obs_names)
-    x = known.x if isinstance(known.x, np.ndarray) else known.x.toarray()
+    x = dense(aligned(mdata.mod[filler.target], mdata.obs_names)).x
     return table.assign(observed=np.nanmean(np.where(np.isnan(x).all(axis=0), 0, x), axis=0))
