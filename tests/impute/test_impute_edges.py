@@ -117,3 +117,11 @@ def test_one_estimate_may_be_a_number():
     one = pooled(draws, ["a"], estimate=lambda t: (t.mean(), t.var() / t.size)).iloc[0]
     want = rubin(draws.mean(axis=(1, 2)), draws.var(axis=(1, 2)) / 60)
     assert (one["estimate"], one["standard_error"]) == (want.estimate, want.standard_error)
+
+
+def test_a_target_of_one_feature_has_a_report_and_untried_intervals_are_said(tmp_path):
+    data = {"simulate": {**SMALL["data"]["simulate"], "n": 30, "modalities": {"rna": 8, "protein": 1}}}
+    keys = {"methods": ["mean", "ridge", "knn"], "target": "protein", "patterns": ["modality"]}
+    found = impute({"data": {**data, "split": {"folds": 2}}, "impute": keys}, tmp_path / "run", workers=0)
+    assert (tmp_path / "run" / "figures" / "pca-protein-modality.svg").is_file()
+    assert "too few training samples to set any aside" in found.verdict[0]

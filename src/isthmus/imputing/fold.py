@@ -143,5 +143,6 @@ def _components(task: Task, filled: Mapping[str, np.ndarray]) -> dict[str, np.nd
     vectors = np.linalg.eigh(square)[1][:, -2:][:, ::-1]
     axes = x.T @ vectors if len(x) <= x.shape[1] else vectors
     axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
+    axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # one feature, or one sample, has no second
     tables = {"truth": task.truth, **filled}
     return {name: (np.nan_to_num(t) - mean) @ axes for name, t in tables.items()}

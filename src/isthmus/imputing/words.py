@@ -64,7 +64,7 @@ def _covered(s: Study, kind: str, level: float) -> str:
     rows = of_kind(s.scores, kind)
     rows = rows[rows["method"] == s.choices[kind].method]
     if "coverage" not in rows or rows["coverage"].isna().all():
-        return ""
+        return " How much its intervals hold was not tried: folds have too few training samples to set any aside."
     n, held = int(rows.loc[rows["coverage"].notna(), "n_entries"].sum()), 100 * rows["coverage"].mean()
     return f" Its {100 * level:g} % intervals held {held:.1f} % of {n:,} hidden values."
 
