@@ -224,6 +224,7 @@ def test_external_evidence_and_annotations_stand_beside(tmp_path):
         (changed(graph={"epoch": 2}), "did you mean 'epochs'"),
         (changed(external="none.csv"), "cannot be read"),
         (changed(weights={"direct": 0}), "all zero"),
+        (changed(annotations="sets.gmt"), "no set has enough features"),
         (changed(fdr=0), "associate.fdr"),
         ({**RECIPE, "data": {**RECIPE["data"], "split": {"folds": 3}}}, "is not read by isthmus associate"),
         ({**RECIPE, "prepare": {"gene": ["log1q"]}}, "did you mean 'log1p'"),
@@ -231,6 +232,7 @@ def test_external_evidence_and_annotations_stand_beside(tmp_path):
 )
 def test_what_is_wrong_is_one_line_and_leaves_no_folder(tree, message, tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    (tmp_path / "sets.gmt").write_text("few\tna\tgene_0001\tgene_0002\n", encoding="utf-8")
     with pytest.raises(SystemExit) as ended:
         cli.main(["associate", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")])
     said = capsys.readouterr().err
@@ -239,7 +241,7 @@ def test_what_is_wrong_is_one_line_and_leaves_no_folder(tree, message, tmp_path,
     assert lines[0].startswith("error: ")
     assert message in said
     assert len(lines) <= 3
-    assert [p.name for p in tmp_path.iterdir()] == ["recipe.yaml"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["recipe.yaml", "sets.gmt"]
 
 
 # ---- targets in Python

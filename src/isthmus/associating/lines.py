@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from isthmus.associating.graph import Refined
     from isthmus.associating.latent import LatentLinks
 
-__all__ = ["Lines", "combined", "external", "further", "grouped"]
+__all__ = ["Lines", "Outside", "combined", "external", "further", "grouped", "outside"]
 
 log = logging.getLogger("isthmus.associate")
 LEAST_OF_A_SET = 5
@@ -57,7 +57,41 @@ class Lines:
     external: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def further(tables: Tables, keys: Associating, hits: pd.DataFrame) -> Lines:
+@dataclass(frozen=True)
+class Outside:
+    """What comes from elsewhere: scores of pairs (`x`, `y`, `score`), and sets of features by name."""
+
+    scores: pd.DataFrame
+    sets: Mapping[str, Sequence[str]]
+
+
+def outside(tables: Tables, keys: Associating) -> Outside:
+    """What the recipe names besides the data, looked at before anything is computed.
+
+    Raises
+    ------
+    DataError
+        A file is missing or broken, or has nothing to do with the features.
+    MissingExtraError
+        The recipe asks for a graph network, and torch-geometric is not installed.
+    """
+    if keys.graph is not None:
+        from isthmus.nn.graph import installed
+
+        installed()
+    sets: Mapping[str, Sequence[str]] = {}
+    if keys.annotations is not None:
+        features = _names(tables)
+        sets = read_pathways(keys.annotations, features={*features["x"], *features["y"]}).levels[0]
+        if not _spoken(sets, features):
+            raise DataError(
+                "no set has enough features that are tested", where=f"associate.annotations, {keys.annotations}",
+                wanted=f"{LEAST_OF_A_SET} of a modality", met=listed(s for of in sets.values() for s in of),
+            )  # fmt: skip
+    return Outside(pd.DataFrame() if keys.external is None else external(keys.external, tables), sets)
+
+
+def further(tables: Tables, keys: Associating, hits: pd.DataFrame, known: Outside) -> Lines:
     """The lines that the recipe asks for; `hits` are the accepted pairs."""
     stability = latent = graph = None
     grouping: dict[str, Any] = {"design": tables.design, "blocks": tables.blocks}
@@ -82,24 +116,31 @@ def further(tables: Tables, keys: Associating, hits: pd.DataFrame) -> Lines:
         graph = refine(tables.x, tables.y, settings=keys.graph, kind=keys.correlation, **grouping)
     edges = hits.head(keys.network)
     found = modules(edges, seed=keys.seed) if len(edges) else None
-    return Lines(
-        stability, latent, graph, found, grouped(found, tables, keys),
-        pd.DataFrame() if keys.external is None else external(keys.external, tables),
-    )  # fmt: skip
+    return Lines(stability, latent, graph, found, grouped(found, tables, keys, known.sets), known.scores)
 
 
-def grouped(found: Modules | None, tables: Tables, keys: Associating) -> pd.DataFrame:
+def grouped(
+    found: Modules | None, tables: Tables, keys: Associating, sets: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
     """Gene sets that modules hold more of than chance; empty without annotations or modules."""
     if keys.annotations is None or found is None:
         return pd.DataFrame()
-    features = {s: list(map(str, t.columns)) for s, t in (("x", tables.x), ("y", tables.y))}
-    sets = read_pathways(keys.annotations, features={*features["x"], *features["y"]}).levels[0]
-    spoken = [s for s in features if any(len(set(of) & set(features[s])) >= LEAST_OF_A_SET for of in sets.values())]
+    features = _names(tables)
     made = [
         enriched(found, sets, side=s, background=features[s], min_size=LEAST_OF_A_SET)
-        .assign(modality=keys.between["xy".index(s)]) for s in spoken or ["x"]
+        .assign(modality=keys.between["xy".index(s)]) for s in _spoken(sets, features)
     ]  # fmt: skip
     return pd.concat(made, ignore_index=True).sort_values("p", kind="stable", ignore_index=True)
+
+
+def _names(tables: Tables) -> dict[str, list[str]]:
+    return {s: list(map(str, t.columns)) for s, t in (("x", tables.x), ("y", tables.y))}
+
+
+def _spoken(sets: Mapping[str, Sequence[str]], features: Mapping[str, Sequence[str]]) -> list[str]:
+    """The sides that some set has enough features of."""
+    known = {side: set(names) for side, names in features.items()}
+    return [s for s in known if any(len(known[s].intersection(of)) >= LEAST_OF_A_SET for of in sets.values())]
 
 
 def external(path: str | Path, tables: Tables) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from isthmus.associate import Hits
 from isthmus.associate.hits import write_pairs
-from isthmus.associating.lines import Lines, combined, further
+from isthmus.associating.lines import Lines, combined, further, outside
 from isthmus.associating.network import nodes, write_graphml, write_h5ad
 from isthmus.associating.pictures import results
 from isthmus.associating.recipe import AssociateRecipe, Associating, load_associate_recipe, parse_associate_recipe
@@ -102,11 +102,12 @@ def _carry_out(recipe: AssociateRecipe, folder: Path) -> tuple[Direct, Lines, pd
     keys = recipe.associate
     with timed("read"):
         given = tables(cohort(recipe.base), recipe)
+        known = outside(given, keys)
     with timed("test all pairs"):
         found = direct(given, keys)
     hits = adjusted(found)
     with timed("look further"):
-        lines = further(given, keys, hits)
+        lines = further(given, keys, hits, known)
         evidence = combined(hits, lines, keys.weights)
     said = verdict(given, keys, found, lines)
     with timed("write"):
