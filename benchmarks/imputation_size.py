@@ -66,7 +66,8 @@ def peak(*, restart=False):
 
 def alone(**job):
     """A job of this file in a process of its own: what it printed last, as JSON."""
-    environment = {**os.environ, **{f"{k}_NUM_THREADS": "1" for k in ("OMP", "OPENBLAS", "MKL", "NUMBA")}}
+    threads = {f"{k}_NUM_THREADS": "1" for k in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+    environment = {**os.environ, **threads, "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}  # as Isthmus's own workers
     command = [sys.executable, __file__, json.dumps(job)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])

@@ -22,8 +22,8 @@ from isthmus.types import Batch, Posterior
 
 __all__ = ["weighted"]
 
-BATCH = 256
-"""Samples at a time, of which all draws are held."""
+HELD = 1 << 23
+"""Decoder means of the target that are held at a time, of all draws of some samples."""
 
 
 def weighted(
@@ -47,17 +47,21 @@ def weighted(
     Yields
     ------
     tuple
-        Weights k x n, which sum to 1 over the draws; means of the target k x n x f, on the scale of prepared values.
+        Weights k x n, which sum to 1 over the draws; means of the target k x n x f, in single precision, on the scale
+        of prepared values.
     """
     module = fitted.module.eval()
     scales = {m: torch.as_tensor(sd[m], dtype=torch.float32) for m in fitted.spec.names}
     generator = torch.Generator().manual_seed(seed)
-    for batch in samples(fitted.preparation.transform(mdata), fitted.spec).batches(BATCH):
+    size = max(1, HELD // (draws * len(sd[target])))
+    for batch in samples(fitted.preparation.transform(mdata), fitted.spec).batches(size):
+        logs, means = torch.empty(draws, len(batch)), torch.empty(draws, len(batch), len(sd[target]))
         with torch.no_grad():
             q = module(batch).posteriors["z"]
-            drawn = [_draw(module, batch, q, scales, generator) for _ in range(draws)]
-        logs, means = torch.stack([log for log, _ in drawn]), torch.stack([mean[target] for _, mean in drawn])
-        yield logs.double().softmax(dim=0).numpy(), means.numpy().astype(np.float64)
+            for k in range(draws):
+                logs[k], found = _draw(module, batch, q, scales, generator)
+                means[k] = found[target]
+        yield logs.double().softmax(dim=0).numpy(), means.numpy()
 
 
 def _draw(

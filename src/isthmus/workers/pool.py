@@ -35,6 +35,8 @@ ONE_THREAD = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )  # fmt: skip
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
+"""Tables that a job is through with go back to the system (glibc), instead of waiting in the process for the next."""
 
 
 class InterruptedWork(RunError):
@@ -177,7 +179,10 @@ class _Pool:
     def _worker(self, path: Path) -> _Worker:
         arguments = [str(self.folder), str(self.listed), self.work]
         environment = (
-            os.environ | dict.fromkeys(ONE_THREAD, "1") | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            RETURNED
+            | os.environ
+            | dict.fromkeys(ONE_THREAD, "1")
+            | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         )
         with path.open("wb") as stream:
             process = subprocess.Popen(
