@@ -11,6 +11,7 @@ import pandas as pd
 
 from isthmus.evaluate.arrays import feature_means
 from isthmus.impute.imputer import Imputer, Positive
+from isthmus.memory import give_back
 
 if TYPE_CHECKING:
     import mudata as md
@@ -70,6 +71,7 @@ class NeuralImputer(Imputer):
             return
         prepare: dict[str, list[Any]] = {m: [] for m in tables}
         self.fitted_ = fit(self.model(tables), cohort(tables), prepare=prepare, training=self._loop(len(x)))
+        give_back()
 
     def tables(self, x: np.ndarray, source: np.ndarray | None) -> dict[str, np.ndarray]:
         """What the network reads, centred, each table on a scale of one."""
@@ -86,6 +88,7 @@ class NeuralImputer(Imputer):
         rows = ~np.all([np.isnan(tables[m]).all(axis=1) for m in self.fitted_.module.sources if m in tables], axis=0)
         if rows.any():
             means = self.means({m: t[rows] for m, t in tables.items()})
+            give_back()
             found[np.ix_(rows, ~np.isnan(self.mean_))] = means
         return np.asarray(self.mean_ + found * self.scale_)
 
