@@ -14,7 +14,7 @@ from isthmus.associate.pools import Part, Pool, Settings
 from isthmus.associate.ranks import Side
 from isthmus.errors import DataError
 
-__all__ = ["Found", "accepted", "least", "p_histogram", "table_of"]
+__all__ = ["Found", "accepted", "least", "p_histogram", "stepped_up", "table_of"]
 
 GUARD = 2e-6
 """Rounding of a correlation in float32."""
@@ -143,9 +143,14 @@ def _with_q(found: Found, settings: Settings, level: float, m: int) -> Found:
         q = np.minimum(p * m, 1.0)
     else:
         ratio = settings.fdr / level  # of BY the harmonic sum, of Storey the share of nulls
-        scaled = p * m * ratio / np.arange(1, len(p) + 1)
-        q = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0) if len(p) else scaled
+        q = stepped_up(p, m * ratio)
     return Found(found.x, found.y, found.rho, found.p, found.n, q, found.marginal)
+
+
+def stepped_up(p: np.ndarray, m: float | int) -> np.ndarray:
+    """Benjamini & Hochberg's q-values (0..1) of the smallest p-values, sorted, of m."""
+    scaled = p * m / np.arange(1, len(p) + 1)
+    return np.asarray(np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0))
 
 
 def p_histogram(pools: Sequence[Pool]) -> np.ndarray:

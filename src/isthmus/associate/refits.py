@@ -31,6 +31,7 @@ from typing import TypeAlias
 import numpy as np
 
 from isthmus.associate import pairs
+from isthmus.associate.cutting import stepped_up
 from isthmus.associate.design import order_within
 from isthmus.associate.latent import Factors
 from isthmus.associate.null import exact_p
@@ -166,7 +167,7 @@ def scored(
     p = np.maximum(p_refit, p_tied)
     order = np.lexsort((y, x, -np.abs(score).round(12), p))
     q = np.empty(len(p))
-    q[order] = _adjusted(p[order], int(counted.counts.sum()))
+    q[order] = stepped_up(p[order], int(counted.counts.sum()))
     kept = np.zeros(len(p), dtype=bool)
     kept[order[:top]] = True
     if asked is not None:
@@ -234,9 +235,3 @@ def _scores(factors: Factors, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _beyond(counts: np.ndarray) -> np.ndarray:
     """How many lie in a bin or above it."""
     return np.asarray(np.cumsum(counts[::-1])[::-1])
-
-
-def _adjusted(p: np.ndarray, m: int) -> np.ndarray:
-    """Benjamini & Hochberg's q-values of the smallest p-values (sorted) of m."""
-    scaled = p * m / np.arange(1, len(p) + 1)
-    return np.asarray(np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0))
