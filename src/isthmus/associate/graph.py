@@ -24,7 +24,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
 from isthmus.associate import pairs
-from isthmus.associate.groups import Group, groups
+from isthmus.associate.groups import FEWEST, Group, groups
 from isthmus.associate.null import Null, exact_p, t_null
 from isthmus.associate.ranks import Kind, Side, orthonormal, side, standard
 from isthmus.errors import DataError
@@ -213,7 +213,7 @@ def _given(tables: Tables, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.nd
     if not len(x):
         return
     for rows, chosen in _patterns(tables, x, y):
-        if len(rows) < 4:
+        if len(rows) < FEWEST:
             continue
         own, df = tables.freedom(rows)
         if df < 1:

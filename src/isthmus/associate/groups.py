@@ -9,10 +9,11 @@ import numpy as np
 
 from isthmus.errors import DataError
 
-__all__ = ["Group", "groups"]
+__all__ = ["FEWEST", "Group", "groups"]
 
 MOST_GROUPS = 4096
 FEWEST = 4
+"""Samples that show a pair which is tested."""
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,6 @@ def _patterns(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     if seen.all():
         return [(np.ones(len(values), dtype=bool), np.arange(values.shape[1]))]
     found, inverse = np.unique(seen, axis=1, return_inverse=True)
-    return [(found[:, k], np.flatnonzero(inverse.ravel() == k)) for k in range(found.shape[1])]
+    columns = np.argsort(inverse.ravel(), kind="stable")
+    ends = np.cumsum(np.bincount(inverse.ravel()))[:-1]
+    return [(found[:, k], of) for k, of in enumerate(np.split(columns, ends))]
