@@ -52,7 +52,7 @@ def design_of(design: pd.Series | pd.DataFrame, ids: pd.Index) -> Design:
 
 
 def arrangements(cells: np.ndarray) -> float:
-    """In how many ways samples can be permuted within cells; infinite beyond the largest number."""
+    """In how many ways samples can be permuted within cells; e^700 where there are more."""
     return float(np.exp(min(gammaln(np.bincount(cells) + 1.0).sum(), 700.0)))
 
 

@@ -1,8 +1,8 @@
 """Modules of a network of associations: features linked more among each other than chance would have it.
 
 Communities by Louvain's algorithm (Blondel et al. 2008, doi:10.1088/1742-5468/2008/10/P10008, as networkx has it),
-edges weighed by |rho|, over features of both sides at once. The result depends on the order in which it visits features,
-which `seed` draws: modules are a way to look at a network, not a test of one.
+edges weighed by |rho|, over features of both sides at once. The result depends on the order in which it visits
+features, which `seed` draws: modules are a way to look at a network, not a test of one.
 """
 
 from __future__ import annotations

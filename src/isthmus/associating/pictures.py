@@ -39,14 +39,14 @@ def results(
 ) -> AssociateResults:
     """Everything for the page."""
     keys = recipe.associate
-    hits = adjusted(found)
+    hits, gone = adjusted(found), lost(found)
     group = _group(tables, keys)
     return AssociateResults(
         name=f"{keys.between[0]} and {keys.between[1]}",
         subtitle=f"{len(tables.x):,} samples, {tables.x.shape[1]:,} x {tables.y.shape[1]:,} features",
         verdict=said, between=keys.between, unit=KINDS[keys.correlation], summary=_summary(tables, found),
         volcano=_volcano(tables, keys, found), thresholds=_thresholds(found), p_values=_p_values(found), hits=hits,
-        lost=lost(found), pairs=_pairs(tables, hits, lost(found), keys.scatter), group=group,
+        lost=gone, pairs=_pairs(tables, hits, gone, keys.scatter), group=group,
         targets=found.targets, level=keys.level, modules=_modules(hits, lines, keys),
         module_table=pd.DataFrame() if lines.modules is None else lines.modules.summary, lines=lines,
         evidence=evidence, maps=_maps(tables, keys, lines, hits), obs=tables.obs,

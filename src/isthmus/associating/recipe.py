@@ -89,7 +89,7 @@ class Associating(Config):
     @field_validator("latent", "graph", mode="before")
     @classmethod
     def _settings(cls, keys: Any, info: Any) -> Any:
-        """Their classes import torch, which a recipe without them does not need."""
+        """Checked by the class of the section, which is imported when a recipe has it."""
         if not isinstance(keys, Mapping):
             return keys
         home, name = HOMES[info.field_name]

@@ -18,7 +18,7 @@ from isthmus.associate.ranks import side
 from isthmus.associating.recipe import Associating
 from isthmus.associating.tables import Tables
 
-__all__ = ["Direct", "adjusted", "direct", "sampled"]
+__all__ = ["Direct", "adjusted", "control_order", "direct", "lost", "sampled"]
 
 log = logging.getLogger("isthmus.associate")
 SAMPLED = (60, 50)

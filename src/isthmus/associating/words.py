@@ -8,7 +8,7 @@ import pandas as pd
 from isthmus.associate.targets import detectable
 from isthmus.associating.lines import Lines
 from isthmus.associating.recipe import Associating
-from isthmus.associating.study import Direct
+from isthmus.associating.study import Direct, adjusted
 from isthmus.associating.tables import Tables
 from isthmus.plot.associate import short_name
 
@@ -82,8 +82,6 @@ def _many(count: int) -> str:
 
 
 def _kept(found: Direct) -> int:
-    from isthmus.associating.study import adjusted
-
     table = adjusted(found)
     return int(table["marginal_hit"].sum()) if "marginal_hit" in table else len(table)
 

@@ -17,8 +17,6 @@ PENALTIES = np.logspace(-3, 6, 19)
 TINY = 1e-10
 CHUNK = 1024
 """Rows that ridge works on at once."""
-
-
 SINGLE = 1500
 """Tables whose smaller side is longer are decomposed in single precision: four times as fast, and precise enough to
 choose penalties by and to shrink with."""
