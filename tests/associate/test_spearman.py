@@ -1,5 +1,6 @@
 """All pairs against scipy's, the exact tail against counting, false discoveries against what was planted."""
 
+import inspect
 from itertools import permutations
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from isthmus.associate import bicor, pairs, pearson, pools, spearman
+from isthmus.associate import bicor, inputs, pairs, pearson, pools, ranks, spearman
 from isthmus.associate.null import exact_counts, exact_p, t_null
 from isthmus.errors import DataError, RecipeError
 
@@ -333,3 +334,48 @@ def test_with_ties_and_gaps_p_is_what_it_says():
     for level in (0.5, 0.1, 0.01):
         assert (hits.table["p"] <= level).mean() == pytest.approx(level, rel=0.25)
     assert hits.p_histogram.sum() == hits.n_tests
+
+
+@pytest.mark.parametrize("kind", [pearson, bicor])
+def test_a_constant_that_is_no_binary_fraction_does_not_vary(kind):
+    """The mean of forty times 0.1 is not 0.1: two such features would correlate by their rounding."""
+    x, y = tables(n=40, p=5, q=4)
+    x["g0"], y["m0"] = 0.1, 0.3
+    found = kind(x, y, fdr=1)
+    assert found.n_flat == (1, 1)
+    assert found.n_tests == 4 * 3
+    assert not found.table["x"].eq("g0").any()
+
+
+def test_a_constant_feature_does_not_make_ranks_tied():
+    """It is not tested, so that the others keep the exact null."""
+    x, y = tables(n=30, p=5, q=4)
+    x["g0"] = 2.0
+    assert spearman(x, y, fdr=1).null == "exact"
+    assert spearman(x.assign(g1=x["g1"].round(0)), y, fdr=1, seed=0, null="auto").null == "permutation"
+
+
+@pytest.mark.parametrize("test", [spearman, pearson, bicor])
+def test_infinite_values_are_refused(test):
+    x, y = tables(n=12, p=4, q=3)
+    x.iloc[2, 1] = np.inf
+    with pytest.raises(DataError, match="feature 'g1': holds an infinite value; met 'sample s2'"):
+        test(x, y)
+
+
+def test_what_has_no_sample_ids_is_refused():
+    x, _ = tables(n=12, p=4, q=3)
+    for check, value, other in (
+        (inputs._frame, x.to_numpy(), "x"),
+        (ranks.design_matrix, "site", x.index),
+        (ranks.design_matrix, x.to_numpy()[:, 0], x.index),
+        (inputs.blocks_of, x[["g0"]], x.index),
+    ):
+        with pytest.raises(DataError, match="has no sample ids"):
+            inspect.unwrap(check)(value, other)
+
+
+def test_blocks_that_leave_nothing_to_permute_are_refused():
+    x, y = tables(n=12, p=4, q=3)
+    with pytest.raises(DataError, match="nothing can be permuted"):
+        spearman(x, y, blocks=pd.Series(x.index, x.index))

@@ -38,7 +38,7 @@ class Standard:
     flat
         Which columns do not vary.
     tied
-        Whether any column has ties (ranks only).
+        Whether any column that varies has ties (ranks only).
     """
 
     z: np.ndarray
@@ -63,7 +63,7 @@ class Side:
     n_flat
         Features that do not vary.
     tied
-        Whether any feature has ties (ranks only).
+        Whether any feature that varies has ties (ranks only).
     kind, design
         What `z` was made by; `design` is n x g with its constant, or None.
     """
@@ -106,11 +106,11 @@ def standard(values: np.ndarray, kind: Kind, design: np.ndarray | None = None) -
     tied = False
     if kind == "spearman":
         z = 2.0 * rankdata(values, axis=0) - (n + 1)
-        tied = bool(((z**2).sum(axis=0) < n * (n * n - 1) / 3 - 0.5).any())
-    elif kind == "pearson":
-        z = values - values.mean(axis=0)
+        squares = (z**2).sum(axis=0)
+        tied = bool(((squares > 0) & (squares < n * (n * n - 1) / 3 - 0.5)).any())
     else:
-        z = _biweight(values)
+        z = values - values.mean(axis=0) if kind == "pearson" else _biweight(values)
+        z[:, (values == values[:1]).all(axis=0)] = 0.0  # equal values differ from their own mean by rounding
     before = (z**2).sum(axis=0)
     if design is not None:
         basis = orthonormal(design)
@@ -139,6 +139,9 @@ def design_matrix(design: pd.Series | pd.DataFrame, ids: pd.Index) -> np.ndarray
         A sample has no value, or the design leaves no freedom.
     """
     frame = design.to_frame() if isinstance(design, pd.Series) else design
+    if not isinstance(frame, pd.DataFrame):
+        met, wanted = type(design).__name__, "a Series or a DataFrame, such as mdata.obs[['site']]"
+        raise DataError("has no sample ids", where="design", met=met, wanted=wanted)
     if missing := len(ids) - int(ids.isin(frame.index).sum()):
         raise DataError(f"lacks {missing} of the samples", where="design", wanted=f"a row for each of {len(ids)}")
     frame = frame.loc[ids]
