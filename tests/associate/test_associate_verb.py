@@ -21,7 +21,7 @@ from isthmus.associating.recipe import load_associate_recipe
 from isthmus.associating.run import associate
 from isthmus.associating.study import control_order
 from isthmus.associating.tables import tables
-from isthmus.errors import RecipeError
+from isthmus.errors import DataError, RecipeError
 
 SIMULATION = {
     "n": 60, "modalities": {"gene": 80, "metabolite": 30}, "shared": 1, "private": 1, "classes": 1, "noise": 3.0,
@@ -268,6 +268,23 @@ def test_targets_are_the_rows_of_all_pairs():
         targets(x, y, "d")
     with pytest.raises(RecipeError, match="twice"):
         targets(x, y, ["a", "a"])
+
+
+def test_a_target_that_no_sample_shows_is_named(tmp_path):
+    x, y = cohort()
+    with pytest.raises(DataError, match=r"target 'b': is shown by too few samples; met 2"):
+        targets(x, y.assign(b=y["b"].where(np.arange(len(y)) < 2)), ["a", "b"])
+    x.to_csv(tmp_path / "x.csv")
+    y.assign(b=np.nan, c=1).to_csv(tmp_path / "y.csv")
+    read = {"x": str(tmp_path / "x.csv"), "y": str(tmp_path / "y.csv")}
+    with pytest.raises(DataError, match=r"associate.targets, 'b': is shown by too few"):
+        associate({"data": {"read": read}, "associate": {"between": ["x", "y"], "targets": "b"}}, tmp_path / "run")
+
+
+def test_targets_of_numbered_features_are_found_by_their_text():
+    x, y = cohort()
+    ranked = targets(x, y.set_axis(range(3), axis=1), "0")
+    assert ranked["feature"].iloc[0] == "g7"
 
 
 def test_intervals_are_fishers_and_hold_the_truth():

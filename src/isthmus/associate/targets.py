@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from isthmus.associate.inputs import Data
+from isthmus.associate.inputs import FEWEST, Data
 from isthmus.associate.ranks import Kind
 from isthmus.associate.spearman import Grouping, correlate
-from isthmus.errors import RecipeError, closest
+from isthmus.errors import DataError, RecipeError, closest
 
 __all__ = ["detectable", "interval", "targets"]
 
@@ -60,14 +60,15 @@ def targets(
     RecipeError
         A target is unknown or named twice, or the level is none.
     DataError
-        As in `correlate`.
+        A target is missing in nearly all samples, or as in `correlate`.
     """
     names = [of] if isinstance(of, str) else list(of)
     known = [str(c) for c in (y.var_names if isinstance(y, ad.AnnData) else y.columns)]
     _check(names, known, level)
     made = []
     for name in names:
-        one = y[:, [name]] if isinstance(y, ad.AnnData) else y[[name]]
+        one = y[:, [name]] if isinstance(y, ad.AnnData) else y.iloc[:, [known.index(name)]]
+        _check_shown(one, name)
         hits = correlate(x, one, kind=kind, fdr=1, null=null, design=design, blocks=blocks, seed=seed)
         table = hits.table.rename(columns={"x": "feature", "y": "target"})
         taken = hits.n_samples - 2 - hits.df
@@ -89,6 +90,12 @@ def _check(names: Sequence[str], known: Sequence[str], level: float) -> None:
         raise RecipeError("names a feature twice", where="targets", met=names)
     if not 0 < level < 1:
         raise RecipeError("is no level of an interval", where="level", met=level, wanted="above 0, below 1")
+
+
+def _check_shown(one: Data, name: str) -> None:
+    values = one.to_df() if isinstance(one, ad.AnnData) else one
+    if (shown := int(values.notna().to_numpy().sum())) < FEWEST:
+        raise DataError("is shown by too few samples", where=f"target {name!r}", met=shown, wanted=f"{FEWEST} or more")
 
 
 def interval(r: np.ndarray, n: np.ndarray, *, kind: Kind, level: float) -> tuple[np.ndarray, np.ndarray]:

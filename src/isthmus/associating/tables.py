@@ -89,6 +89,9 @@ def tables(mdata: md.MuData, recipe: AssociateRecipe) -> Tables:
     for name in keys.of:
         if name not in y.columns:
             _unknown(f"is no feature of {keys.between[1]} that is tested", "associate.targets", name, y.columns)
+        if (shown := int(y[name].notna().sum())) < FEWEST:
+            raise DataError("is shown by too few samples", where=f"associate.targets, {name!r}", met=shown,
+                            wanted=f"{FEWEST} or more")  # fmt: skip
     return Tables(
         x, y, obs.loc[ids], None if design is None else design.loc[ids], None if blocks is None else blocks.loc[ids],
         chosen, mdata.n_obs, unknown,
