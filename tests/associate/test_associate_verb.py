@@ -19,7 +19,7 @@ from isthmus.associating import views
 from isthmus.associating.network import nodes, write_graphml, write_h5ad
 from isthmus.associating.recipe import load_associate_recipe
 from isthmus.associating.run import associate
-from isthmus.associating.study import control_order
+from isthmus.associating.study import control_cells, control_order
 from isthmus.associating.tables import tables
 from isthmus.errors import DataError, RecipeError
 
@@ -357,3 +357,37 @@ def test_names_that_no_file_can_hold_do_not_break_the_network(tmp_path):
     assert graph.edges["gene/<g>", "gene2/m"]["rho"] == -0.6
     assert graph.degree("gene2/m") == 2
     assert ad.read_h5ad(tmp_path / "n.h5ad").n_obs == 3
+
+
+def test_weights_of_lines_that_are_not_there_are_refused_before_anything_is_read():
+    with pytest.raises(RecipeError, match=r"associate.weights.latent: is not asked for by the recipe"):
+        _parsed(plain(weights={"latent": 1}))
+    with pytest.raises(RecipeError, match=r"associate.weights.directt: is no line of evidence"):
+        _parsed(plain(weights={"directt": 1}))
+    assert _parsed(changed(weights={"direct": 0})).associate.weights == {"direct": 0}  # stability has 1
+
+
+def test_groups_that_are_not_taken_out_of_themselves_are_named(caplog):
+    mdata = ist.simulate(**SIMULATION)
+    obs = mdata.obs[["site"]].astype(object)
+    obs["centre"] = obs["site"].mask(np.arange(60) == 4)
+    obs["batch"] = ["one", *["many"] * 30, *["more"] * 29]
+    obs["id"] = [f"i{k}" for k in range(60)]
+    made = tables(_with(mdata, obs), _parsed(plain(design=None)))
+    assert list(made.design.columns) == ["site"]
+    assert "not taken out: centre (1 sample without a value), batch (a class of one sample)" in caplog.text
+
+
+def test_the_control_says_within_groups_only_where_it_is():
+    mdata = ist.simulate(**SIMULATION)
+    for design, within in ((["site"], True), (["site", "age"], False)):
+        made = tables(mdata, _parsed(plain(design=design)))
+        assert (control_cells(made) is not None) == within
+
+
+def test_a_sample_without_values_does_not_narrow_the_freedom_of_intervals():
+    x, y = (pd.DataFrame(np.random.default_rng(k).normal(size=(21, 3)), columns=list("abc")) for k in (0, 1))
+    x.iloc[4] = np.nan
+    columns = ["lower", "upper"]
+    whole, fewer = (targets(t, y, "a").sort_values("feature")[columns] for t in (x, x.drop(index=4)))
+    np.testing.assert_allclose(whole.to_numpy(), fewer.to_numpy())

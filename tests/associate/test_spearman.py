@@ -379,3 +379,17 @@ def test_blocks_that_leave_nothing_to_permute_are_refused():
     x, y = tables(n=12, p=4, q=3)
     with pytest.raises(DataError, match="nothing can be permuted"):
         spearman(x, y, blocks=pd.Series(x.index, x.index))
+
+
+def test_the_scale_of_a_covariate_does_not_matter():
+    """Dates in nanoseconds beside groups: these are taken out as well."""
+    x, y = tables(n=40, p=6, q=5)
+    site = np.arange(40) % 2
+    x, y = x.add(3.0 * site, axis=0), y.add(3.0 * site, axis=0)
+    day = np.random.default_rng(1).integers(0, 900, 40)
+    small, large = (
+        pearson(x, y, fdr=1, design=pd.DataFrame({"site": site.astype(str), "day": d}, x.index))
+        for d in (day, pd.Timestamp("2020-01-01").value + day * 86_400 * 10**9)
+    )
+    assert small.df == large.df
+    np.testing.assert_allclose(square(large, x, y), square(small, x, y), atol=1e-6)

@@ -151,7 +151,9 @@ def design_matrix(design: pd.Series | pd.DataFrame, ids: pd.Index) -> np.ndarray
             "has samples without a value", where=f"design, column {column!r}", met=int(frame[column].isna().sum())
         )
     numbers = [c for c in frame if pd.api.types.is_numeric_dtype(frame[c]) and not pd.api.types.is_bool_dtype(frame[c])]
-    parts = [np.ones((len(ids), 1)), frame[numbers].to_numpy(float)]
+    values = frame[numbers].to_numpy(float)
+    values -= values.mean(axis=0)  # large numbers, such as dates, would drown the constant and the levels in rounding
+    parts = [np.ones((len(ids), 1)), values / np.maximum(np.abs(values).max(axis=0), np.finfo(float).tiny)]
     for column in frame.columns.difference(numbers, sort=False):
         parts.append(pd.get_dummies(frame[column].astype(str), drop_first=True).to_numpy(float))  # noqa: PERF401
     matrix = np.hstack(parts)

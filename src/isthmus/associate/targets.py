@@ -71,7 +71,7 @@ def targets(
         _check_shown(one, name)
         hits = correlate(x, one, kind=kind, fdr=1, null=null, design=design, blocks=blocks, seed=seed)
         table = hits.table.rename(columns={"x": "feature", "y": "target"})
-        taken = hits.n_samples - 2 - hits.df
+        taken = int(table["n"].max()) - 2 - hits.df  # what a design takes of the pair with most samples
         lower, upper = interval(table["rho"].to_numpy(), table["n"].to_numpy() - taken, kind=kind, level=level)
         made.append(table.assign(lower=lower, upper=upper, rank=np.arange(1, len(table) + 1)))
     first = ["target", "feature", "rank", "rho", "lower", "upper", "p", "q", "n"]

@@ -183,7 +183,7 @@ def combined(hits: pd.DataFrame, lines: Lines, weights: Mapping[str, float] | No
         parts["graph"] = lines.graph.table
     if len(lines.external):
         parts["external"] = lines.external
-    parts = {name: part for name, part in parts.items() if len(part) or name in (weights or {})}
+    parts = {name: part for name, part in parts.items() if len(part) or weights}
     if not any(map(len, parts.values())):
         return pd.DataFrame(columns=["x", "y", "rank", "combined"])
     return evidence(parts, weights=weights)

@@ -25,6 +25,8 @@ HOMES = {
     "graph": ("isthmus.associating.graph_keys", "GraphSettings"),
 }
 """Where the settings of further lines of evidence are declared."""
+FURTHER = ("stability", "latent", "graph", "external")
+"""Lines of evidence beside the direct test."""
 Level = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -113,8 +115,13 @@ class Associating(Config):
     def _lines(self) -> Associating:
         if self.targets == ():
             raise RecipeError("names no feature", where="associate.targets", hint="leave the key out")
-        if self.weights is not None and not sum(self.weights.values()):
-            raise RecipeError("are all zero", where="associate.weights", met=dict(self.weights))
+        asked = ["direct", *(k for k in FURTHER if getattr(self, k) is not None)]
+        weights = self.weights or {}
+        if other := next((k for k in weights if k not in asked), None):
+            what = "is not asked for by the recipe" if other in FURTHER else "is no line of evidence"
+            raise RecipeError(what, where=f"associate.weights.{other}", wanted=" or ".join(asked))
+        if not sum(weights.get(k, 1.0) for k in asked):
+            raise RecipeError("are all zero", where="associate.weights", met=dict(weights))
         return self
 
     @property

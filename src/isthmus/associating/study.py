@@ -18,7 +18,7 @@ from isthmus.associate.ranks import side
 from isthmus.associating.recipe import Associating
 from isthmus.associating.tables import Tables
 
-__all__ = ["Direct", "adjusted", "control_order", "direct", "lost", "sampled"]
+__all__ = ["Direct", "adjusted", "control_cells", "control_order", "direct", "lost", "sampled"]
 
 log = logging.getLogger("isthmus.associate")
 SAMPLED = (60, 50)
@@ -73,12 +73,14 @@ def _options(keys: Associating) -> Mapping[str, Any]:
 
 def control_order(tables: Tables, seed: int) -> np.ndarray:
     """An order of the samples that breaks every link, and keeps what groups do where these are known."""
-    cells = None
+    return order_within(len(tables.x), control_cells(tables), np.random.default_rng((seed, 0xC0)))
+
+
+def control_cells(tables: Tables) -> np.ndarray | None:
+    """The groups within which the control permutes samples; None with a covariate, where it permutes freely."""
     if tables.blocks is not None:
-        cells = np.asarray(pd.factorize(tables.blocks)[0])
-    elif tables.design is not None:
-        cells = design_of(tables.design, tables.x.index).cells
-    return order_within(len(tables.x), cells, np.random.default_rng((seed, 0xC0)))
+        return np.asarray(pd.factorize(tables.blocks)[0])
+    return None if tables.design is None else design_of(tables.design, tables.x.index).cells
 
 
 def adjusted(found: Direct) -> pd.DataFrame:

@@ -147,6 +147,10 @@ def _found(obs: pd.DataFrame) -> pd.DataFrame | None:
         Together they take more than half of the freedom.
     """
     classes = {str(c): v.astype(str) for c, v in obs.items() if _is_grouping(v)}
+    reasons = {str(c): reason for c, v in obs.items() if (reason := _why_not(v))}
+    if reasons:
+        said = ", ".join(f"{c} ({reason})" for c, reason in reasons.items())
+        log.warning("not taken out: %s; associate.design can name such columns", said)
     if not classes:
         return None
     frame = pd.DataFrame(classes)
@@ -167,6 +171,17 @@ def _is_grouping(values: pd.Series) -> bool:
     if kind_of(values) != "class" or values.isna().any() or values.nunique() < 2:
         return False
     return int(values.astype(str).value_counts().min()) >= LEAST_OF_A_CLASS
+
+
+def _why_not(values: pd.Series) -> str:
+    """Why a column of classes is not taken out of itself; empty where it is, or where it groups no samples."""
+    levels = values.nunique()
+    if kind_of(values) != "class" or not 2 <= levels <= len(values) / 2:
+        return ""
+    if missing := int(values.isna().sum()):
+        return f"{missing} sample{'s' if missing > 1 else ''} without a value"
+    alone = int((values.astype(str).value_counts() < LEAST_OF_A_CLASS).sum())
+    return "" if not alone else "a class of one sample" if alone == 1 else f"{alone} classes of one sample"
 
 
 def _prepared(mdata: md.MuData, recipe: AssociateRecipe) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -8,7 +8,7 @@ import pandas as pd
 from isthmus.associate.targets import detectable
 from isthmus.associating.lines import Lines
 from isthmus.associating.recipe import Associating
-from isthmus.associating.study import Direct, adjusted
+from isthmus.associating.study import Direct, adjusted, control_cells
 from isthmus.associating.tables import Tables
 from isthmus.plot.associate import short_name
 
@@ -94,7 +94,7 @@ def _range(table: pd.DataFrame) -> str:
 
 
 def _control(tables: Tables, found: Direct) -> str:
-    within = "" if tables.design is None and tables.blocks is None else " within groups"
+    within = "" if control_cells(tables) is None else " within groups"
     control = found.control
     text = f"Control: with the samples of one modality permuted{within} {_many(control.n_hits)} accepted"
     return f"{text} of {control.n_tests:,}."
