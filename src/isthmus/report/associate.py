@@ -29,7 +29,7 @@ __all__ = ["AssociateResults", "Map", "associate_page"]
 Drawn = list[tuple[pd.Series, pd.Series, str]]
 NUMBERS = {
     "rho": "+.3f", "rho_marginal": "+.3f", "lower": "+.3f", "upper": "+.3f", "needed alone": ".3f", "frequency": ".2f",
-    "p": ".2e", "q": ".2g", "largest accepted p": ".2e", "score": ".4g",
+    "p": ".2e", "p_refit": ".2e", "p_tied": ".2e", "q": ".2g", "largest accepted p": ".2e", "score": ".4g",
 }  # fmt: skip
 MOST_INTERVALS = 25
 MOST_LISTED = 1000
