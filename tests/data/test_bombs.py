@@ -98,6 +98,16 @@ def test_a_damaged_hdf5_file_on_which_the_library_never_ends(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the check needs a fork")
+def test_a_file_that_never_ends_is_told_on_a_busy_machine(monkeypatch):
+    """The process that reads it first gets a fraction of a core: it is waited for as long as it calculates."""
+    monkeypatch.setattr(bombs, "LONGEST", 0.3)
+    clock = time.monotonic
+    monkeypatch.setattr(bombs.time, "monotonic", lambda: 8 * clock())
+    with pytest.raises(DataError, match="the HDF5 library does not end on it"):
+        read({"x": FIXTURES / "endless.h5ad"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the check needs a fork")
 @pytest.mark.parametrize("signum", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
 def test_a_damaged_hdf5_file_on_which_the_library_crashes(tmp_path, monkeypatch, signum):
     bomb(tmp_path / "x.h5ad")
