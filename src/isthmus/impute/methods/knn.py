@@ -65,17 +65,17 @@ class KNN(Imputer):
         """For the missing entries of some rows the means of the first k donors that show them, NaN where none does."""
         out = np.full(missing.shape, np.nan)
         low, high = donors.bounds(rows)
-        todo, enough = np.arange(len(rows)), self._enough(values, missing)
-        while len(todo):
-            most = np.full(len(todo), np.inf)
+        pending, enough = np.arange(len(rows)), self._enough(values, missing)
+        while len(pending):
+            most = np.full(len(pending), np.inf)
             if enough < high.shape[1]:
-                most = np.partition(high[todo], enough - 1, axis=1)[:, enough - 1].astype(np.float64)
-            left = np.ones(len(todo), dtype=np.bool_)
-            found = out[todo]
-            bounds = (low[todo], most, missing[todo])
-            _average(rows[todo], donors.x, values, bounds, (self.k, donors.scale**-2), (found, left))
-            out[todo] = found
-            todo, enough = todo[left], MORE * enough
+                most = np.partition(high[pending], enough - 1, axis=1)[:, enough - 1].astype(np.float64)
+            left = np.ones(len(pending), dtype=np.bool_)
+            found = out[pending]
+            bounds = (low[pending], most, missing[pending])
+            _average(rows[pending], donors.x, values, bounds, (self.k, donors.scale**-2), (found, left))
+            out[pending] = found
+            pending, enough = pending[left], MORE * enough
         return out
 
     def _enough(self, values: np.ndarray, missing: np.ndarray) -> int:
