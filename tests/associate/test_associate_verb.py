@@ -223,7 +223,7 @@ def test_external_evidence_and_annotations_stand_beside(tmp_path):
         (changed(latent={"refit": 2}), "did you mean 'refits'"),
         (changed(graph={"epoch": 2}), "did you mean 'epochs'"),
         (changed(external="none.csv"), "cannot be read"),
-        (changed(weights={"direct": 0}), "all zero"),
+        (changed(weights={"direct": 0, "stability": 0}), "all zero"),
         (changed(annotations="sets.gmt"), "no set has enough features"),
         (changed(fdr=0), "associate.fdr"),
         ({**RECIPE, "data": {**RECIPE["data"], "split": {"folds": 3}}}, "is not read by isthmus associate"),
