@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from isthmus.errors import DataError
 from isthmus.evaluate.arrays import Matrix, check_rows, check_table
+from isthmus.evaluate.folding import codes_of, columns_of, folded
 from isthmus.evaluate.probes import LEARNERS, Probes, probe, run_probes
 from isthmus.evaluate.spread import bootstrap, nadeau_bengio, summarise, zscore
-from isthmus.evaluate.tasks import kind_of
 
 __all__ = [
     "LEARNERS", "Probes", "bootstrap", "embedding", "nadeau_bengio", "probe", "run_probes", "summarise", "zscore",
@@ -77,13 +75,11 @@ def embedding(
     for name, array in arrays.items():
         check_table(array, where=name)
         check_rows(z.shape[0], array.shape[0], where=name)
-    table = _columns(labels, z.shape[0])
-    group = None if groups is None else pd.factorize(pd.Series(np.asarray(groups, dtype=object)))[0]
-    if group is not None:
-        check_rows(z.shape[0], len(group), where="groups")
+    table = columns_of(labels, z.shape[0])
+    group = codes_of(groups, z.shape[0])
     long, skipped = [], []
     for label in table.columns:
-        for fold, (train, test) in enumerate(_folds(table[label], group, folds, seed)):
+        for fold, (train, test) in enumerate(folded(table[label], group, folds, seed)):
             a, b = ({k: v[rows] for k, v in arrays.items()} for rows in (train, test))
             one = table[[label]]
             scores = probe(a, b, one.iloc[train], one.iloc[test], learners=learners, seed=seed)
@@ -97,35 +93,3 @@ def embedding(
     summary = summarise(pd.concat(long, ignore_index=True), reference=reference)
     summary.attrs["skipped"] = skipped
     return summary
-
-
-def _columns(labels: pd.Series | pd.DataFrame | np.ndarray | Sequence[Any], n: int) -> pd.DataFrame:
-    if isinstance(labels, pd.Series):
-        labels = labels.to_frame(labels.name if labels.name is not None else "label")
-    elif not isinstance(labels, pd.DataFrame):
-        if np.ndim(labels) != 1:
-            raise DataError("are not one per sample", where="labels", met=np.shape(labels), wanted="one axis")
-        labels = pd.DataFrame({"label": labels})
-    check_rows(n, len(labels), where="labels")
-    if not len(labels.columns):
-        raise DataError("there is no label to predict", where="labels")
-    return labels
-
-
-def _folds(
-    labels: pd.Series, group: np.ndarray | None, folds: int, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Train and test rows of each fold, among the samples that have the label."""
-    rows = np.flatnonzero(labels.notna().to_numpy())
-    units = len(rows) if group is None else len(np.unique(group[rows]))
-    if units < 2:
-        raise DataError("has too few samples or groups for folds", where=str(labels.name), met=units, wanted="2")
-    folds = min(folds, units)
-    codes = pd.factorize(labels.iloc[rows])[0]
-    if kind_of(labels) == "value" or np.bincount(codes).max() < folds:
-        codes = np.zeros(len(rows), dtype=np.int64)  # nothing to stratify by
-    kind = StratifiedKFold if group is None else StratifiedGroupKFold
-    parts = kind(folds, shuffle=True, random_state=seed).split(rows, codes, None if group is None else group[rows])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # probes leave such classes out
-        yield from ((rows[train], rows[test]) for train, test in parts)
