@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -68,6 +68,11 @@ class Architecture(nn.Module):
         """The modalities that can be encoded; a sample with none of them has no embedding."""
         return self.spec.names
 
+    @property
+    def nearness(self) -> Literal["euclidean", "cosine"]:
+        """By what embeddings of two modalities are near: distance, or direction alone."""
+        return "euclidean"
+
     def encodable(self, batch: Batch) -> Bool[Tensor, " n"]:
         """Which samples have anything observed that can be encoded."""
         return torch.stack([batch.present(m) for m in self.sources]).any(dim=0)
@@ -94,9 +99,20 @@ class Architecture(nn.Module):
         """Posterior means, from every observed modality or from `source` alone."""
 
     @abstractmethod
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        """The likelihood's mean per modality, columns in the order of the spec."""
+    def decode(
+        self, z: Float[Tensor, "n d"], covariates: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Float[Tensor, "n f"]]:
+        """The likelihood's mean per modality, columns in the order of the spec; covariates at their train mean where
+        none are given."""
 
     def parameters_of(self, player: str) -> Iterable[nn.Parameter]:
         """What a player's optimiser may move."""
         return self.parameters()
+
+    def supervised(self, player: str) -> bool:
+        """Whether heads and penalties on the embedding count in a player's steps: where these shape `Output.z`."""
+        return True
+
+    def rebuilt(self, config: Config) -> Architecture:
+        """An untrained model of the same spec with other settings."""
+        return type(self)(config, self.spec)

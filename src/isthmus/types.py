@@ -30,7 +30,8 @@ class Modality:
     between the layers of an encoder or decoder. `library` is the median total count of a training sample; count
     likelihoods use it where a sample has no count of its own. `features` are the names of the prepared features: `fit`
     and `load` fill them in from the preparation, which stores them. `coordinates`: how many of them stand for the
-    features (the step `span`); None where the network reads the features.
+    features (the step `span`); None where the network reads the features. `instance`: of a bag, the features of an
+    instance, of which `shape` is the mean over the bag; 0 for other kinds.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Modality:
     library: float = 1.0
     features: tuple[str, ...] = field(default=(), repr=False, metadata={"stored": False})
     coordinates: int | None = None
+    instance: int = 0
 
     @property
     def width(self) -> int:
@@ -54,15 +56,43 @@ class Modality:
 
 @dataclass(frozen=True)
 class Target:
-    """A column of obs that a loss reads.
+    """What a loss reads from obs, as `Batch.targets[name]`.
 
-    `Batch.targets[name]` holds the position of each sample's class in `classes`, as int64; -1 where it has none of
-    them.
+    class      position of each sample's class in `classes`, int64; -1 where it has none of them
+    value      (value - mean) / sd, float32; NaN where it is missing
+    survival   n x 2, float32: time, and 1 where the event happened, else 0; NaN where either is missing
+
+    `columns` are the columns of obs, of survival time and event (with `turned`: censoring); empty: `name` is the
+    column. `mean` and `sd` are those of train; `edges` those of the intervals of time, of discrete survival.
     """
 
     name: str
-    kind: Literal["class"] = "class"
+    kind: Literal["class", "value", "survival"] = "class"
     classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    turned: bool = False
+    mean: float = 0.0
+    sd: float = 1.0
+    edges: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """A column of obs that decoders are told, as `Batch.covariates[name]`.
+
+    n x `width`, float32, centred by train, so that 0 stands for a missing value, an unknown class, or nobody in
+    particular: one-hot of `classes` minus their `shares` in train, or (value - mean) / sd where there are no classes.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    mean: float = 0.0
+    sd: float = 1.0
+
+    @property
+    def width(self) -> int:
+        return len(self.classes) or 1
 
 
 @dataclass(frozen=True)
@@ -71,7 +101,7 @@ class Spec:
 
     modalities: tuple[Modality, ...]
     targets: tuple[Target, ...] = ()
-    covariates: tuple[str, ...] = ()
+    covariates: tuple[Covariate, ...] = ()
     n_train: int = 0
 
     def __iter__(self) -> Iterator[Modality]:
@@ -99,13 +129,62 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class PackedBags:
+    """Bags of instances, one after the other without padding: bag i is `x[offsets[i] : offsets[i + 1]]`, maybe empty.
+
+    N instances of f features; `offsets` are one more than there are bags, from 0 to N.
+    """
+
+    x: Float[Tensor, "N f"]
+    offsets: Int[Tensor, " _"]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int[Tensor, " n"]:
+        """Instances of every bag."""
+        return self.offsets.diff()
+
+    @property
+    def owner(self) -> Int[Tensor, " N"]:
+        """The bag of every instance."""
+        bags = torch.arange(len(self), device=self.x.device)
+        return bags.repeat_interleave(self.lengths, output_size=len(self.x))
+
+    def to(self, device: torch.device | str) -> PackedBags:
+        """The same bags on another device."""
+        return PackedBags(self.x.to(device, non_blocking=True), self.offsets.to(device, non_blocking=True))
+
+    def take(self, index: Int[Tensor, " k"]) -> PackedBags:
+        """The bags at these positions, which may repeat."""
+        lengths = self.lengths[index]
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        shift = (self.offsets[index] - offsets[:-1]).repeat_interleave(lengths)
+        return PackedBags(self.x[torch.arange(len(shift), device=shift.device) + shift], offsets)
+
+    def keep(self, bags: Bool[Tensor, " n"]) -> PackedBags:
+        """The same number of bags, those that are not kept being empty."""
+        if bool(bags.all()):
+            return self
+        lengths = torch.where(bags, self.lengths, 0)
+        return PackedBags(self.x[bags[self.owner]], torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
+
+    def written(self, where: Bool[Tensor, "n f"], values: Float[Tensor, "n f"]) -> PackedBags:
+        """The bags with an entry of every instance replaced by its bag's value where its bag says so."""
+        owner = self.owner
+        return PackedBags(torch.where(where[owner], values[owner], self.x), self.offsets)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some samples.
 
     `observed[m]` is False for an absent modality (whole row) and for a missing entry; what is not observed stands as
     0 in `x[m]` and never reaches a loss. A mask of width 1 speaks for the whole row. `targets` are there in training
     alone: a model is applied without them. `outside[m]`: the squared length of what the coordinates in `x[m]` leave out
-    of a sample (the step `span`); 0 for every training sample.
+    of a sample (the step `span`); 0 for every training sample. `bags[m]`: the instances of a modality of bags, of which
+    `x[m]` are the means; the bag of an absent sample is empty.
     """
 
     x: dict[str, Float[Tensor, "n ..."]]
@@ -114,6 +193,7 @@ class Batch:
     targets: dict[str, Tensor] = field(default_factory=dict)
     covariates: dict[str, Tensor] = field(default_factory=dict)
     outside: dict[str, Float[Tensor, " n"]] = field(default_factory=dict)
+    bags: dict[str, PackedBags] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -126,14 +206,16 @@ class Batch:
 
         return Batch(
             moved(self.x), moved(self.observed), self.index.to(device), moved(self.targets), moved(self.covariates),
-            moved(self.outside),
+            moved(self.outside), {m: b.to(device) for m, b in self.bags.items()},
         )  # fmt: skip
 
     def only(self, names: tuple[str, ...]) -> Batch:
         """The batch with every other modality marked as absent."""
         observed = {m: o if m in names else torch.zeros_like(o) for m, o in self.observed.items()}
         x = {m: v if m in names else torch.zeros_like(v) for m, v in self.x.items()}
-        return replace(self, x=x, observed=observed)
+        none = self.index.new_zeros(len(self), dtype=torch.bool)
+        bags = {m: b if m in names else b.keep(none) for m, b in self.bags.items()}
+        return replace(self, x=x, observed=observed, bags=bags)
 
     def present(self, name: str) -> Bool[Tensor, " n"]:
         """Which samples have any observed entry of a modality."""
@@ -163,11 +245,16 @@ class Posterior(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """One forward pass; every loss, head and penalty reads it."""
+    """One forward pass; every loss, head and penalty reads it.
+
+    `parts[m]`: the embedding of each modality alone, in the space of `z`, where the architecture has one; of a sample
+    without the modality it means nothing.
+    """
 
     z: Float[Tensor, "n d"]
     x_hat: dict[str, Distribution]
     posteriors: dict[str, Posterior] = field(default_factory=dict)
+    parts: dict[str, Float[Tensor, "n d"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
