@@ -62,7 +62,7 @@ def log_risk(logits: Float[np.ndarray, "n b"]) -> Float[np.ndarray, " n"]:
     """Log of the cumulative hazard, mean over the ends of the intervals: a log risk, up to a constant, if hazards are
     proportional, and an order by how early and how surely the event comes if they are not.
     """
-    return np.log(np.cumsum(_softplus(logits), axis=1).mean(axis=1))
+    return np.asarray(np.log(np.cumsum(_softplus(logits), axis=1).mean(axis=1)))
 
 
 def _softplus(logits: Float[np.ndarray, "n b"]) -> Float[np.ndarray, "n b"]:
