@@ -17,10 +17,13 @@ from pydantic_core import ErrorDetails, PydanticKnownError
 
 from isthmus.errors import RecipeError, closest
 
-__all__ = ["Annealing", "Config", "Joint", "Likelihood", "Network", "Tune", "Variational", "Weighted", "validate"]
+__all__ = [
+    "Annealing", "Config", "Joint", "Likelihood", "Network", "Pooling", "Tune", "Variational", "Weighted", "validate",
+]  # fmt: skip
 
 Norm = Literal["layer", "batch", "none"]
 Likelihood = Literal["gaussian", "bernoulli", "poisson", "nb", "zinb"]
+Pooling = Literal["attention", "mean", "top_k", "prototype"]
 Annealing = Literal[
     "constant",
     "logistic_early",
@@ -139,6 +142,11 @@ class Network(Config):
     that two rows and columns are left."""
     channels: Annotated[int, Field(ge=1), Tune(4, 64, log=True, asked=True)] = 16
     """For images: channels after the first convolution; each further one doubles them."""
+    pooling: Annotated[Pooling, Tune(choices=get_args(Pooling), asked=True)] = "attention"
+    """For bags: how instances become one vector. Their `mean`; by gated `attention` (at first, the mean too); the
+    `top_k` that a gate rates highest; or what is left of them at each `prototype` that they are assigned to."""
+    pooled: Annotated[int, Field(ge=1), Tune(4, 64, log=True, asked=True)] = 16
+    """For bags: how many instances `top_k` keeps, or how many prototypes there are."""
 
 
 class Weighted(Network):

@@ -30,8 +30,8 @@ class Modality:
     between the layers of an encoder or decoder. `library` is the median total count of a training sample; count
     likelihoods use it where a sample has no count of its own. `features` are the names of the prepared features: `fit`
     and `load` fill them in from the preparation, which stores them. `coordinates`: how many of them stand for the
-    features (the step `span`); None where the network reads the features. `instance`: of a bag, the features of an
-    instance, of which `shape` is the mean over the bag; 0 for other kinds.
+    features (the step `span`); None where the network reads the features. Of a bag, `shape` is that of the mean of its
+    instances, and of each of them.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Modality:
     library: float = 1.0
     features: tuple[str, ...] = field(default=(), repr=False, metadata={"stored": False})
     coordinates: int | None = None
-    instance: int = 0
 
     @property
     def width(self) -> int:

@@ -44,10 +44,10 @@ from isthmus.losses import annealing
 from isthmus.losses.divergence import kl_to_standard_normal
 from isthmus.losses.independence import squared_correlation
 from isthmus.losses.reconstruction import masked_sum
+from isthmus.nn.conditional import Covariates, Given
 from isthmus.nn.experts import product
 from isthmus.nn.gaussian import Gaussian, GaussianHead
 from isthmus.nn.joint import reconstruction_weights
-from isthmus.nn.likelihoods import encoder_input
 from isthmus.nn.mlp import bypass
 from isthmus.nn.single import ModalityDecoder, ModalityEncoder
 from isthmus.types import Batch, Distribution, Loss, Modality, Output, Posterior, Spec
@@ -75,18 +75,18 @@ class SharedPrivateVAE(Variational, Weighted):
 class Part(nn.Module):
     """What belongs to one modality: its encoder with a head for each block, and its decoder."""
 
-    def __init__(self, config: SharedPrivateVAE, modality: Modality) -> None:
+    def __init__(self, config: SharedPrivateVAE, modality: Modality, covariates: Covariates = ()) -> None:
         super().__init__()
         shared = config.shared or config.latent
         self.encoder = ModalityEncoder(config, modality)
         self.shared = GaussianHead(self.encoder.width_out, shared)
         self.private = GaussianHead(self.encoder.width_out, config.private)
-        self.decoder = ModalityDecoder(config, modality, shared + config.private)
-        self.bypass = bypass(modality.width, shared + config.private) if config.linear else None
+        self.decoder = ModalityDecoder(config, modality, shared + config.private, covariates=covariates)
+        self.bypass = bypass(self.encoder.width_entry, shared + config.private) if config.linear else None
 
     def forward(self, batch: Batch) -> tuple[Gaussian, Gaussian]:
         """What the modality says of the shared block, and of its own; of its own, the prior where it is absent."""
-        x, here = encoder_input(batch, self.encoder.modality), batch.present(self.encoder.modality.name).unsqueeze(1)
+        x, here = self.encoder.entry(batch), batch.present(self.encoder.modality.name).unsqueeze(1)
         h = self.encoder.hidden(x)
         shared, own = self.shared(h), self.private(h)
         if self.bypass is not None:
@@ -102,7 +102,7 @@ class SharedPrivateVAEModule(Architecture):
 
     def __init__(self, config: SharedPrivateVAE, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.parts = nn.ModuleList(Part(config, m) for m in spec)
+        self.parts = nn.ModuleList(Part(config, m, spec.covariates) for m in spec)
         self.settings, self.weights = config, reconstruction_weights(config, spec)
         self.shared = config.shared or config.latent
 
@@ -135,10 +135,13 @@ class SharedPrivateVAEModule(Architecture):
         posteriors: dict[str, Posterior] = {"z": q, **{f"shared/{m}": p for m, p in alone.items()}}
         return Output(z, self.distributions(z, batch), posteriors)
 
-    def distributions(self, z: Float[Tensor, "n d"], batch: Batch | None = None) -> dict[str, Distribution]:
+    def distributions(
+        self, z: Float[Tensor, "n d"], batch: Batch | None = None, covariates: Given | None = None
+    ) -> dict[str, Distribution]:
         """Each modality from the shared block and its own."""
         shared, own = self.split(z)
-        return {m: part.decoder(torch.cat([shared, own[m]], dim=1), batch) for m, part in self.named().items()}
+        each = {m: torch.cat([shared, own[m]], dim=1) for m in self.spec.names}
+        return {m: part.decoder(each[m], batch, covariates) for m, part in self.named().items()}
 
     def loss(self, output: Output, batch: Batch, player: str, progress: float) -> Loss:
         names, q = self.spec.names, output.posteriors["z"]
@@ -189,5 +192,5 @@ class SharedPrivateVAEModule(Architecture):
     def encode(self, batch: Batch, source: str | None = None) -> Float[Tensor, "n d"]:
         return self.posteriors(batch if source is None else batch.only((source,)))[0].mean
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: p.mean for m, p in self.distributions(z).items()}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {m: p.mean for m, p in self.distributions(z, covariates=covariates).items()}

@@ -37,7 +37,7 @@ from isthmus.architecture import Architecture, Phase
 from isthmus.config import Network, Tune
 from isthmus.errors import RecipeError, closest
 from isthmus.losses.reconstruction import masked_sum
-from isthmus.nn.likelihoods import encoder_input
+from isthmus.nn.conditional import Given
 from isthmus.nn.mlp import bypass
 from isthmus.nn.single import ModalityDecoder, ModalityEncoder
 from isthmus.types import Batch, Loss, Output, Spec
@@ -72,8 +72,10 @@ class TranslatorModule(Architecture):
         self.encoder = ModalityEncoder(config, spec[self.source])
         self.to_latent = nn.Linear(self.encoder.width_out, config.latent)
         self.hide = nn.Dropout(config.input_dropout)
-        self.bypass = bypass(spec[self.source].width, config.latent) if config.linear else None
-        self.decoders = nn.ModuleList(ModalityDecoder(config, m, config.latent, linear=config.linear) for m in spec)
+        self.bypass = bypass(self.encoder.width_entry, config.latent) if config.linear else None
+        self.decoders = nn.ModuleList(
+            ModalityDecoder(config, m, config.latent, linear=config.linear, covariates=spec.covariates) for m in spec
+        )
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -98,18 +100,21 @@ class TranslatorModule(Architecture):
     def encode(self, batch: Batch, source: str | None = None) -> Float[Tensor, "n d"]:
         if source not in (None, self.source):
             raise RecipeError("the model does not encode it", met=source, wanted=self.source)
-        x = self.hide(encoder_input(batch, self.spec[self.source]))
+        x = self.hide(self.encoder.entry(batch))
         z: Tensor = self.to_latent(self.encoder.hidden(x))
         return z if self.bypass is None else z + self.bypass(x)
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: decoder(z).mean for m, decoder in self.named().items()}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {m: decoder(z, covariates=covariates).mean for m, decoder in self.named().items()}
 
     def parameters_of(self, player: str) -> Iterable[nn.Parameter]:
         parts = [p for p in (self.encoder, self.to_latent, self.bypass, self.named()[self.target]) if p is not None]
         if player == "readouts":
             parts = [d for m, d in self.named().items() if m != self.target]
         return [p for part in parts for p in part.parameters()]
+
+    def supervised(self, player: str) -> bool:
+        return player == "translator"
 
 
 def _moves(part: nn.Module) -> bool:

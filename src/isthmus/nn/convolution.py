@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from isthmus.config import Network, Norm
 from isthmus.nn.outer import writes
+from isthmus.nn.pooling import pool_of, pooled_width
 from isthmus.types import Modality
 
 log = logging.getLogger("isthmus.nn")
@@ -50,17 +51,23 @@ class Sizes:
 
 
 def flat_width(config: Network, modality: Modality) -> int:
-    """What the fully connected layers see of a modality: its columns, or what the convolutions leave of an image."""
+    """What the fully connected layers see of a modality: its columns, or what convolutions or pooling leave of it."""
+    if modality.kind == "bag":
+        return pooled_width(config, modality)
     return Sizes(config, modality).flat if modality.kind == "image" else modality.units
 
 
 def full_width(config: Network, modality: Modality) -> int:
     """The same, as it were without the step `span`: what a first layer's start is scaled by."""
+    if modality.kind == "bag":
+        return pooled_width(config, modality)
     return Sizes(config, modality).flat if modality.kind == "image" else modality.width
 
 
 def from_input(config: Network, modality: Modality) -> nn.Module:
-    """What stands before the fully connected layers of an encoder: n x f to n x `flat_width`."""
+    """What stands before the fully connected layers of an encoder: n x f (or bags) to n x `flat_width`."""
+    if modality.kind == "bag":
+        return pool_of(config, modality)
     return ImageEncoder(config, modality) if modality.kind == "image" else nn.Identity()
 
 

@@ -23,6 +23,7 @@ def drop_modalities(batch: Batch, rate: float) -> Batch:
         batch,
         x={m: torch.where(kept[m], v, 0.0) for m, v in batch.x.items()},
         observed={m: o & kept[m] for m, o in batch.observed.items()},
+        bags={m: b.keep(kept[m].squeeze(1)) for m, b in batch.bags.items()},
     )
 
 
@@ -46,7 +47,8 @@ def corrupt_entries(
     """Each observed entry masked with probability `rate`: 0 instead, or the entry of another sample's same feature.
 
     With probability `whole` a modality of a sample is masked from end to end, with 0, but never the last one that the
-    sample has. The draws are made on the CPU, so that a generator gives the same ones everywhere.
+    sample has. The draws are made on the CPU, so that a generator gives the same ones everywhere. A masked entry of a
+    bag's mean is masked in each of its instances.
     """
     gone = _gone(batch, whole, generator)
     read, seen, observed, masked = {}, {}, {}, {}
@@ -58,7 +60,8 @@ def corrupt_entries(
         swapped = masked[m] & ~gone[m]
         read[m] = torch.where(swapped, _shuffled(x, generator), seen[m]) if kind == "swap" else seen[m]
     hidden = replace(batch, observed=observed, x=seen)
-    return Corrupted(replace(hidden, x=read), hidden, masked)
+    bags = {m: b.written(masked[m], read[m]).keep(observed[m].any(dim=1)) for m, b in batch.bags.items()}
+    return Corrupted(replace(hidden, x=read, bags=bags), hidden, masked)
 
 
 def _gone(batch: Batch, rate: float, generator: torch.Generator | None) -> dict[str, Bool[Tensor, "n 1"]]:

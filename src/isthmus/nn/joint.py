@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from isthmus.config import Joint, Network, Weighted
 from isthmus.errors import RecipeError, closest
 from isthmus.losses.reconstruction import masked_sum
+from isthmus.nn.conditional import Given, Told, given_by
 from isthmus.nn.convolution import flat_width, from_input, full_width
 from isthmus.nn.likelihoods import LikelihoodHead, encoder_input, library_size
 from isthmus.nn.mlp import funnel, mlp
-from isthmus.types import Batch, Distribution, Spec
+from isthmus.nn.pooling import bags_in
+from isthmus.types import Batch, Distribution, Modality, Spec
 
 
 def hidden_widths(config: Network, width: int) -> tuple[int, ...]:
@@ -47,7 +49,7 @@ class JointEncoder(nn.Module):
         self.width_out = widths[-1]
 
     def forward(self, batch: Batch) -> Float[Tensor, "n h"]:
-        inputs = [start(encoder_input(batch, m)) for start, m in zip(self.inputs, self.spec, strict=True)]
+        inputs = [entered(batch, m, start) for start, m in zip(self.inputs, self.spec, strict=True)]
         if self.parts:
             present = [batch.present(m.name).unsqueeze(1) for m in self.spec]
             inputs = [part(x) * here for part, x, here in zip(self.parts, inputs, present, strict=True)]
@@ -55,27 +57,41 @@ class JointEncoder(nn.Module):
         return out
 
 
+def entered(batch: Batch, modality: Modality, start: nn.Module) -> Float[Tensor, "n h"]:
+    """What the fully connected layers of an encoder see of a modality, by way of what `from_input` gave for it."""
+    read = bags_in(batch, modality) if modality.kind == "bag" else encoder_input(batch, modality)
+    out: Tensor = start(read)
+    return out
+
+
 class JointDecoder(nn.Module):
     """Latent dimensions to a distribution per modality; the mirror of `JointEncoder`."""
 
     def __init__(self, config: Joint, spec: Spec) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.told = spec, Told(spec.covariates, spec.modalities)
+        latent = config.latent + self.told.width
         blocks = partial(mlp, norm=config.norm, dropout=config.dropout)
         own, full = config.join == "after", [full_width(config, m) for m in spec]
         shared = () if own else tuple(reversed(hidden_widths(config, sum(full))))
-        self.trunk = blocks((config.latent, *shared))
+        self.trunk = blocks((latent, *shared))
         each = [tuple(reversed(hidden_widths(config, f))) if own else () for f in full]
-        start = shared[-1] if shared else config.latent
+        start = shared[-1] if shared else latent
         self.parts = nn.ModuleList(blocks((start, *widths)) for widths in each)
         last = [w[-1] if w else start for w in each]
         self.heads = nn.ModuleList(LikelihoodHead(w, m, config) for w, m in zip(last, spec, strict=True))
 
-    def forward(self, z: Float[Tensor, "n d"], batch: Batch | None = None) -> dict[str, Distribution]:
-        """Distributions per modality; counts take their library size from `batch`, else the typical one."""
-        h = self.trunk(z)
+    def forward(
+        self, z: Float[Tensor, "n d"], batch: Batch | None = None, covariates: Given | None = None
+    ) -> dict[str, Distribution]:
+        """Distributions per modality; counts take their library size from `batch`, else the typical one.
+
+        Covariates are those given, those of `batch`, or the mean of train.
+        """
+        given = given_by(batch, covariates)
+        h = self.trunk(self.told(z, given))
         return {
-            m.name: head(part(h), None if batch is None else library_size(batch, m))
+            m.name: head(part(h), None if batch is None else library_size(batch, m), self.told.shift(m.name, z, given))
             for m, part, head in zip(self.spec, self.parts, self.heads, strict=True)
         }
 

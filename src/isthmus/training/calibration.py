@@ -56,7 +56,10 @@ def on_scale(values: Tensor, spec: Spec, name: str) -> Tensor:
 
 def _without(batch: Batch, hidden: dict[str, Tensor]) -> Batch:
     observed = {m: o & ~hidden[m] if m in hidden else o for m, o in batch.observed.items()}
-    return replace(batch, x={m: v * observed[m] for m, v in batch.x.items()}, observed=observed)
+    x = {m: v * observed[m] for m, v in batch.x.items()}
+    bags = {m: b.written(~observed[m].expand_as(x[m]), x[m]) for m, b in batch.bags.items()}
+    bags = {m: b.keep(observed[m].any(dim=1)) for m, b in bags.items()}
+    return replace(batch, x=x, observed=observed, bags=bags)
 
 
 def _residuals(model: Architecture, truth: Batch, seen: Batch) -> dict[str, Tensor]:
