@@ -125,3 +125,47 @@ def test_a_target_of_one_feature_has_a_report_and_untried_intervals_are_said(tmp
     found = impute({"data": {**data, "split": {"folds": 2}}, "impute": keys}, tmp_path / "run", workers=0)
     assert (tmp_path / "run" / "figures" / "pca-protein-modality.svg").is_file()
     assert "too few training samples to set any aside" in found.verdict[0]
+
+
+# ---- what users hand over
+
+
+@pytest.mark.parametrize("named", ["cohort", "modalities"])
+def test_samples_whose_index_has_a_name_somewhere_are_taken_and_keep_it(named):
+    mdata, plain = (ist.simulate(n=40, modalities={"a": 12, "b": 8}, seed=3) for _ in range(2))
+    frames = [mdata.obs] if named == "cohort" else [x.obs for x in mdata.mod.values()]
+    for obs in frames:
+        obs.index.name = "patient"
+    found = [ist.impute.benchmark(m, "b", methods=["ridge"], folds=2, intervals=None) for m in (mdata, plain)]
+    assert found[0]["mse"].tolist() == found[1]["mse"].tolist()
+    assert [obs.index.name for obs in frames] == ["patient"] * len(frames)
+
+
+def test_one_table_is_a_cohort_of_one_modality():
+    mdata = ist.simulate(n=40, modalities={"a": 12}, seed=3)
+    keys = {"methods": ["mean"], "pattern": "random", "folds": 2, "intervals": None}
+    tables = (mdata, mdata.mod["a"], mdata.mod["a"].to_df())
+    assert len({tuple(ist.impute.benchmark(x, "a", **keys)["mse"]) for x in tables}) == 1
+    filled = [ist.impute.fit_filler(x, "a", methods="mean").transform(x).X for x in tables]
+    np.testing.assert_array_equal(filled[0], filled[1])
+    np.testing.assert_array_equal(filled[0], filled[2])
+
+
+def test_an_option_that_there_is_none_of_is_named():
+    mdata = ist.simulate(n=20, modalities={"a": 6, "b": 4}, seed=3)
+    with pytest.raises(RecipeError, match="did you mean 'rate'"):
+        ist.impute.benchmark(mdata, "b", rates=0.1)
+    with pytest.raises(RecipeError, match="did you mean 'level'"):
+        ist.impute.fit_filler(mdata, "b", methods="mean", levels=0.9)
+
+
+def test_a_sample_without_a_class_gets_the_overall_mean():
+    mdata = ist.simulate(n=40, modalities={"a": 12, "b": 8}, classes=2, seed=3)
+    obs = mdata.obs.astype({"class": object})
+    obs.loc[obs.index[:6], "class"] = None
+    mdata.obs = obs
+    x = mdata.mod["b"].X
+    x[:3] = np.nan
+    filled = ist.impute.fit_filler(mdata, "b", methods="class_mean", classes="class").transform(mdata)
+    np.testing.assert_allclose(filled.X[:3], np.broadcast_to(np.nanmean(x, axis=0), (3, 8)), rtol=1e-5)
+    assert not np.allclose(filled.X[0], np.nanmean(x[obs["class"].isna().to_numpy()], axis=0), rtol=1e-3)

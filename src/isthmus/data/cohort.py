@@ -67,12 +67,26 @@ def union(modalities: Mapping[str, ad.AnnData]) -> pd.Index:
 def take_samples(mdata: md.MuData, ids: Any) -> md.MuData:
     """A copy that holds the samples `ids`, in that order, with the types of `obs` and `uns` kept."""
     ids = pd.Index(np.asarray(ids, dtype=object), dtype=object)
-    obs = mdata.obs.loc[ids]
-    with quiet():
+    obs = mdata.obs.loc[ids].rename_axis(index=None)
+    with quiet(), _unnamed(mdata):
         part = mdata[ids.to_numpy()].copy()
         part.obs = obs
     part.uns.update(mdata.uns)
     return part
+
+
+@contextmanager
+def _unnamed(mdata: md.MuData) -> Iterator[None]:
+    """With nameless indices of samples: mudata cannot copy a cohort of which some have a name and others none."""
+    frames = [mdata.obs, *(a.obs for a in mdata.mod.values())]
+    names = [f.index.name for f in frames]
+    try:
+        for f in frames:
+            f.index.name = None
+        yield
+    finally:
+        for f, name in zip(frames, names, strict=True):
+            f.index.name = name
 
 
 def present(mdata: md.MuData) -> pd.DataFrame:

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mudata as md
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from isthmus.data.accepted import Data
 from isthmus.errors import RecipeError
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.reconstruct import reconstruction
@@ -26,7 +26,7 @@ from isthmus.impute.calls import call_scores, levels_of
 from isthmus.impute.imputer import Imputer, make, usable
 from isthmus.impute.intervals import Hide, coverage, half_widths, residuals
 from isthmus.impute.masks import GAPS, ROWS, draw
-from isthmus.impute.tasks import Plan, Task, tasks
+from isthmus.impute.tasks import Plan, Task, options, tasks
 
 __all__ = ["Plan", "Scored", "Task", "benchmark", "given", "hiding", "score", "tasks"]
 
@@ -60,7 +60,7 @@ class Scored:
 
 
 def benchmark(
-    mdata: md.MuData,
+    mdata: Data,
     target: str,
     *,
     methods: Sequence[Entry] | None = None,
@@ -103,7 +103,7 @@ def benchmark(
         raise RecipeError("is no level", where="intervals", met=intervals, wanted="above 0 and below 1")
     if methods is not None and not methods:
         raise RecipeError("names no method", where="methods", hint="leave it out for all there are")
-    plan = Plan(**keys)
+    plan = options(Plan, keys)
     rows = []
     chosen = [make(m) for m in methods] if methods is not None else None
     hide, where = hiding(plan.pattern, plan.rate), {"pattern": plan.pattern, "rate": plan.rate}

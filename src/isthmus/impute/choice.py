@@ -66,7 +66,10 @@ def choose(scores: pd.DataFrame, efforts: Mapping[str, int]) -> Choice:
     wide = rows.assign(rate=rows["rate"].fillna(0)).pivot_table(index=UNIT, columns="method", values="mse", sort=False)
     wide = wide.loc[:, wide.notna().all()]
     if wide.empty:
-        raise DataError("no method was scored on every fold", where="impute.methods")
+        raise DataError(
+            "no method was scored on every fold", where="impute.methods", met=f"{len(rows)} scores",
+            hint="too few samples show the modality for so many folds, or too little of it is hidden",
+        )  # fmt: skip
     means = wide.mean().sort_values(kind="stable")
     best, k = str(means.index[0]), len(wide)
     differences = wide[means.index].sub(wide[best], axis=0)

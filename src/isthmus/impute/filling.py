@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from isthmus.data.accepted import Data, cohort
 from isthmus.data.cohort import build
 from isthmus.data.table import Table, aligned
 from isthmus.errors import DataError, RecipeError
@@ -20,7 +21,7 @@ from isthmus.impute.calls import as_calls, levels_of
 from isthmus.impute.imputer import Imputer, make
 from isthmus.impute.intervals import half_widths, multiple, residuals
 from isthmus.impute.masks import ENTRIES, GAPS, ROWS
-from isthmus.impute.tasks import UNBOUNDED, check_names, check_undone, dense, values_of
+from isthmus.impute.tasks import UNBOUNDED, check_names, check_undone, classes_of, dense, options, values_of
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.preparation import Preparation
 
@@ -64,7 +65,7 @@ class Filler:
     classes: str | None
     errors: Mapping[str, np.ndarray]
 
-    def transform(self, mdata: md.MuData) -> ad.AnnData:
+    def transform(self, mdata: Data) -> ad.AnnData:
         """The modality of all samples of a cohort.
 
         Parameters
@@ -78,12 +79,13 @@ class Filler:
             X in original units, layers `lower`, `upper` (equal to X where observed) and `imputed` (1 where filled).
             Features that the preparation drops keep their gaps.
         """
+        mdata = cohort(mdata, [self.target])
         known, x = self._tables(mdata)
         filled, width = self._filled(x, mdata)
         ends = [self._original(v, known) for v in (filled, filled - width, filled + width)]
         return self._container(known, ends, mdata.obs_names)
 
-    def draws(self, mdata: md.MuData, m: int, *, seed: int = 0) -> np.ndarray:
+    def draws(self, mdata: Data, m: int, *, seed: int = 0) -> np.ndarray:
         """`m` draws of the filled table, m x n x f in original units (multiple imputation).
 
         Raises
@@ -94,6 +96,7 @@ class Filler:
         """
         if m < 1:
             raise DataError("is no number of draws", where="m", met=m, wanted="at least 1")
+        mdata = cohort(mdata, [self.target])
         known, x = self._tables(mdata)
         filled, _ = self._filled(x, mdata)
         made = np.empty((m, *filled.shape))
@@ -172,7 +175,7 @@ class Filling:
     seed: int = 0
 
 
-def fit_filler(mdata: md.MuData, target: str, *, methods: Entry | Mapping[str, Entry], **keys: Any) -> Filler:
+def fit_filler(mdata: Data, target: str, *, methods: Entry | Mapping[str, Entry], **keys: Any) -> Filler:
     """Fit methods on all that is observed of a modality.
 
     Parameters
@@ -198,7 +201,7 @@ def fit_filler(mdata: md.MuData, target: str, *, methods: Entry | Mapping[str, E
     DataError
         Nothing of the modality is observed.
     """
-    how = Filling(**keys)
+    how, mdata = options(Filling, keys), cohort(mdata, [target])
     check_names(mdata, target, how.classes)
     if not 0 < how.level < 1:
         raise RecipeError("is no level", where="level", met=how.level, wanted="above 0 and below 1")
@@ -232,7 +235,7 @@ def _observed(mdata: md.MuData, target: str, *, calls: bool) -> tuple[Table, np.
     return Table(table.x[rows], table.features, table.present[rows]), rows, levels
 
 
-def fill(mdata: md.MuData, target: str, *, methods: Entry | Mapping[str, Entry], **keys: Any) -> md.MuData:
+def fill(mdata: Data, target: str, *, methods: Entry | Mapping[str, Entry], **keys: Any) -> md.MuData:
     """Fill the gaps of one modality; see `fit_filler` for the parameters, `Filler.transform` for the result.
 
     Returns
@@ -240,6 +243,7 @@ def fill(mdata: md.MuData, target: str, *, methods: Entry | Mapping[str, Entry],
     mudata.MuData
         The cohort with `target` filled for all samples; the other modalities as they were.
     """
+    mdata = cohort(mdata, [target])
     found = fit_filler(mdata, target, methods=methods, **keys).transform(mdata)
     return build({m: found if m == target else a for m, a in mdata.mod.items()}, mdata.obs)
 
@@ -267,5 +271,5 @@ def _extra(sources: Preparation | None, classes: str | None, mdata: md.MuData) -
         every = np.arange(mdata.n_obs)
         extra["source"] = np.hstack([p.rows(every) for p in made.values()]).astype(np.float64)
     if classes is not None and classes in mdata.obs:
-        extra["classes"] = mdata.obs[classes].astype(str).to_numpy()
+        extra["classes"] = classes_of(mdata.obs[classes])
     return extra

@@ -25,6 +25,8 @@ from isthmus.evaluate.arrays import feature_means
 __all__ = ["Imputer", "Penalty", "Positive", "make", "names", "usable"]
 
 METHODS = "isthmus.impute.methods"
+UNKNOWN = ""
+"""The class of a sample of which none is known."""
 Positive = Annotated[int, Field(ge=1)]
 """An option that counts."""
 Penalty = Annotated[float, Field(gt=0)]
@@ -35,7 +37,8 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Fills the missing entries of a table.
 
     As in scikit-learn, `fit` learns from training samples and `transform` fills any samples; keyword `source` is a
-    second table of the same samples (another modality), `classes` an array of their classes. What a method reads of
+    second table of the same samples (another modality), `classes` an array of their classes
+    (`UNKNOWN` where a sample has none). What a method reads of
     these is its `reads`; the rest it ignores. Values are expected on comparable scales (standardised).
 
     Attributes

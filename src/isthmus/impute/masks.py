@@ -27,6 +27,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from isthmus.data.accepted import Data, cohort
 from isthmus.data.compress import opened, unpacked
 from isthmus.data.table import aligned
 from isthmus.data.write import atomic
@@ -49,7 +50,7 @@ STEEP = 2.0
 
 
 def mask(
-    mdata: md.MuData,
+    mdata: Data,
     target: str,
     *,
     pattern: str = "random",
@@ -86,6 +87,7 @@ def mask(
         An unknown modality or pattern, or a rate outside 0..1.
     """
     check_pattern(pattern, rate)
+    mdata = cohort(mdata, [target])
     if target not in mdata.mod:
         hint = closest(target, mdata.mod)
         raise RecipeError("no such modality", where="target", met=target, hint=hint)

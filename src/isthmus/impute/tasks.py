@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mudata as md
 import numpy as np
 import pandas as pd
 
+from isthmus.data.accepted import Data, cohort
 from isthmus.data.cohort import take_samples
 from isthmus.data.images import is_image
 from isthmus.data.split import Split, labels
 from isthmus.data.table import Table, aligned
 from isthmus.errors import DataError, RecipeError, closest
+from isthmus.impute.imputer import UNKNOWN
 from isthmus.impute.masks import ROWS, check_pattern, fitting, mask, read_mask
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.preparation import Preparation
 
 __all__ = ["Plan", "Task", "tasks"]
 
+K = TypeVar("K")
 UNBOUNDED: tuple[dict[str, Any], ...] = ({"standardise": {"limit": None}},)
 """What a target gets for which no steps are named: standardised, nothing clipped."""
 
@@ -160,10 +163,11 @@ class Task:
 
 
 def tasks(
-    mdata: md.MuData, target: str, plan: Plan | None = None, *, only: int | None = None, **keys: Any
+    mdata: Data, target: str, plan: Plan | None = None, *, only: int | None = None, **keys: Any
 ) -> Iterator[Task]:
     """The folds of a benchmark (or `only` one), as every method sees them; of a `Plan`, or of its fields by keyword."""
-    plan = plan or Plan(**keys)
+    plan = plan or options(Plan, keys)
+    mdata = cohort(mdata, [target])
     check_names(mdata, target, plan.classes)
     mdata = take_samples(mdata, pd.Index(sorted(mdata.mod[target].obs_names)))
     table = dense(aligned(mdata.mod[target], mdata.obs_names))
@@ -174,7 +178,7 @@ def tasks(
         )
     found = plan.mask(mdata, target)
     hidden = None if found is None else found.to_numpy()
-    named = None if plan.classes is None else mdata.obs[plan.classes].astype(str).to_numpy()
+    named = None if plan.classes is None else classes_of(mdata.obs[plan.classes])
     for parts in plan.parts(mdata, target)[slice(only, None if only is None else only + 1)]:
         where = [mdata.obs_names.get_indexer(sorted(parts.index[parts == p])) for p in ("train", "test")]
         source = _sources(mdata, others, where, plan.prepare) if others else None
@@ -257,6 +261,19 @@ def dense(table: Table) -> Table:
         x = x.toarray()
         x[~table.present] = np.nan  # CSR leaves them empty, which would be zeros
     return Table(np.asarray(x, dtype=np.float64), table.features, table.present)
+
+
+def options(kind: type[K], keys: Mapping[str, Any]) -> K:
+    """A dataclass of options from keywords; one that it does not have is refused by name."""
+    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    if other := next((k for k in keys if k not in known), None):
+        raise RecipeError("no such option", where=other, hint=closest(other, known))
+    return kind(**keys)
+
+
+def classes_of(column: pd.Series) -> np.ndarray:
+    """The class of every sample as text, `UNKNOWN` where it has none."""
+    return np.asarray(column.astype(object).where(column.notna(), UNKNOWN).astype(str))
 
 
 def check_names(mdata: md.MuData, target: str, classes: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The train mean of every feature within the sample's class; it needs a class that is known of every sample.
+"""The train mean of every feature within the sample's class; the overall mean where the class is unknown.
 
 Beside it, what a method has found beyond the class shows: one that only knows the class does no better.
 """
@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from isthmus.evaluate.arrays import feature_means
-from isthmus.impute.imputer import Imputer
+from isthmus.impute.imputer import UNKNOWN, Imputer
 
 
 class ClassMean(Imputer):
@@ -24,7 +24,7 @@ class ClassMean(Imputer):
         if classes is None:
             return
         names = np.asarray(classes).astype(str)
-        for name in np.unique(names):
+        for name in np.unique(names[names != UNKNOWN]):
             means = feature_means(x[names == name])
             self.means_[name] = np.where(np.isnan(means), self.mean_, means)
 
