@@ -94,7 +94,7 @@ def fit(
         log.warning("training.tensorboard writes into a run folder: fit() alone has none, and writes nothing")
     train = cohort(train, ("data",))
     _check_samples(train, valid)
-    train, valid = _held_out(train, valid, training)
+    train, valid = set_aside(train, valid, training)
     names = list(train.mod)
     name = registry.name_of(model)
     _check_number(registry.get(name), name, names)
@@ -132,7 +132,7 @@ def _check_samples(train: md.MuData, valid: Data | None) -> None:
         log.warning("%d of %d validation samples are training samples: early stopping is blind", both, valid.n_obs)
 
 
-def _held_out(train: md.MuData, valid: Data | None, training: Training) -> tuple[md.MuData, md.MuData | None]:
+def set_aside(train: md.MuData, valid: Data | None, training: Training) -> tuple[md.MuData, md.MuData | None]:
     """Train and the validation samples: given, taken from train, or none."""
     if valid is not None:
         return train, cohort(valid, list(train.mod))
