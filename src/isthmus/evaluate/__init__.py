@@ -3,25 +3,33 @@
 from isthmus.evaluate.alignment import foscttm, retrieval
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.baselines import mean_reconstruction, pca_reconstruction, representations
+from isthmus.evaluate.confounding import Confounding, confounding
+from isthmus.evaluate.design import without_confounders
 from isthmus.evaluate.disentanglement import disentanglement
 from isthmus.evaluate.embedding import embedding
 from isthmus.evaluate.enrichment import enrichment
 from isthmus.evaluate.images import ssim
 from isthmus.evaluate.latent import latent_coverage, total_correlation
 from isthmus.evaluate.neighbours import batch_mixing, clustering
+from isthmus.evaluate.partial import partial_correlation
 from isthmus.evaluate.probes import Probes, probe, run_probes
 from isthmus.evaluate.reconstruct import reconstruction, reconstruction_by_feature
 from isthmus.evaluate.robustness import cka, robustness, robustness_by_dimension
+from isthmus.evaluate.sites import Side, across_sites
 from isthmus.evaluate.spread import bootstrap, holm, nadeau_bengio, summarise, zscore
 from isthmus.evaluate.translation import group_means, label_transfer, translation, translation_baselines
 from isthmus.evaluate.words import verdict
 
 __all__ = [
+    "Confounding",
     "Probes",
+    "Side",
+    "across_sites",
     "batch_mixing",
     "bootstrap",
     "cka",
     "clustering",
+    "confounding",
     "disentanglement",
     "embedding",
     "enrichment",
@@ -33,6 +41,7 @@ __all__ = [
     "latent_coverage",
     "mean_reconstruction",
     "nadeau_bengio",
+    "partial_correlation",
     "pca_reconstruction",
     "probe",
     "reconstruction",
@@ -48,5 +57,6 @@ __all__ = [
     "translation",
     "translation_baselines",
     "verdict",
+    "without_confounders",
     "zscore",
 ]

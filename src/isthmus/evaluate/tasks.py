@@ -53,12 +53,12 @@ def task(train: pd.Series, test: pd.Series, *, min_class: int = MIN_CLASS) -> Ta
         return "it holds dates"
     if kind_of(train) == "value":
         return _value_task(label, train, test)
-    names_train, names_test = _names(train), _names(test)
-    counts = pd.Series(names_train[~_missing(names_train)]).value_counts()
+    names_train, names_test = names_of(train), names_of(test)
+    counts = pd.Series(names_train[~absent(names_train)]).value_counts()
     classes = tuple(sorted(counts.index[counts >= min_class]))
     if rare := sorted(counts.index[counts < min_class]):
         log.info("label %r: %s left out, fewer than %d training samples each", label, listed(rare), min_class)
-    if unseen := sorted(set(names_test[~_missing(names_test)]) - set(counts.index)):
+    if unseen := sorted(set(names_test[~absent(names_test)]) - set(counts.index)):
         log.info("label %r: %s left out of the score, absent from the training samples", label, listed(unseen))
     if len(classes) < 2:
         return f"{len(classes)} classes have {min_class} training samples or more"
@@ -82,22 +82,22 @@ def _value_task(label: str, train: pd.Series, test: pd.Series) -> Task | str:
     return Task(label, "value", (), rows_train, y_train, rows_test, y_test)
 
 
-def _names(values: pd.Series) -> np.ndarray:
+def names_of(values: pd.Series) -> np.ndarray:
     """Labels as text; missing ones as None. Whole numbers read the same in a column with gaps (1.0) and without (1)."""
     names = np.full(len(values), None, dtype=object)
     for k, value in enumerate(values):
         if not pd.isna(value):
-            names[k] = _name(value)
+            names[k] = plain_name(value)
     return names
 
 
-def _name(value: Any) -> str:
+def plain_name(value: Any) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
 
 
-def _missing(names: np.ndarray) -> np.ndarray:
+def absent(names: np.ndarray) -> np.ndarray:
     return np.array([n is None for n in names], dtype=bool)
 
 
