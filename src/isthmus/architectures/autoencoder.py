@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from isthmus.architecture import Architecture
 from isthmus.config import Joint
+from isthmus.nn.conditional import Given
 from isthmus.nn.joint import JointDecoder, JointEncoder, reconstruction_terms, reconstruction_weights
 from isthmus.types import Batch, Loss, Output, Spec
 
@@ -53,5 +54,5 @@ class AutoencoderModule(Architecture):
         z: Tensor = self.to_latent(self.encoder(batch if source is None else batch.only((source,))))
         return z
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: p.mean for m, p in self.decoder(z).items()}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {m: p.mean for m, p in self.decoder(z, covariates=covariates).items()}

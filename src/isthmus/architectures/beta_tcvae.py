@@ -34,6 +34,7 @@ from isthmus.config import Joint, Tune, Variational
 from isthmus.losses import annealing
 from isthmus.losses.reconstruction import masked_sum
 from isthmus.losses.total_correlation import decomposition
+from isthmus.nn.conditional import Given
 from isthmus.nn.gaussian import Gaussian, GaussianHead
 from isthmus.nn.joint import JointDecoder, JointEncoder, reconstruction_weights
 from isthmus.types import Batch, Loss, Output, Spec
@@ -79,5 +80,5 @@ class BetaTCVAEModule(Architecture):
         mean: Tensor = self.head(self.encoder(batch if source is None else batch.only((source,)))).mean
         return mean
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: p.mean for m, p in self.decoder(z).items()}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {m: p.mean for m, p in self.decoder(z, covariates=covariates).items()}

@@ -57,6 +57,7 @@ from isthmus.losses import annealing
 from isthmus.losses.alignment import alike, confusion, critic_loss, moved_centres, pair_distance, spread
 from isthmus.losses.divergence import kl_per_sample
 from isthmus.losses.reconstruction import masked_sum
+from isthmus.nn.conditional import Covariates, Given
 from isthmus.nn.experts import Mixture, mixture
 from isthmus.nn.gaussian import Gaussian, GaussianHead
 from isthmus.nn.joint import reconstruction_weights
@@ -93,11 +94,11 @@ class CrossModalVAE(Variational, Weighted):
 class Part(nn.Module):
     """The VAE of one modality."""
 
-    def __init__(self, config: CrossModalVAE, modality: Modality) -> None:
+    def __init__(self, config: CrossModalVAE, modality: Modality, covariates: Covariates = ()) -> None:
         super().__init__()
         self.encoder = ModalityEncoder(config, modality)
         self.head = GaussianHead(self.encoder.width_out, config.latent)
-        self.decoder = ModalityDecoder(config, modality, config.latent)
+        self.decoder = ModalityDecoder(config, modality, config.latent, covariates=covariates)
 
     def forward(self, batch: Batch) -> Drawn:
         q: Gaussian = self.head(self.encoder(batch))
@@ -164,7 +165,7 @@ class CrossModalVAEModule(Architecture):
 
     def __init__(self, config: CrossModalVAE, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.parts = nn.ModuleList(Part(config, m) for m in spec)
+        self.parts = nn.ModuleList(Part(config, m, spec.covariates) for m in spec)
         inner = mlp((config.latent, *CRITIC), norm="none", dropout=0.0)
         self.critic = nn.Sequential(*inner, nn.Linear(CRITIC[-1], len(spec)))
         target = next((t for t in spec.targets if t.name == config.classes), None)
@@ -260,11 +261,14 @@ class CrossModalVAEModule(Architecture):
         seen = batch if source is None else batch.only((source,))
         return self.joined({m: part(seen) for m, part in self.named().items()}, seen).mean
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: part.decoder(z).mean for m, part in self.named().items()}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {m: part.decoder(z, covariates=covariates).mean for m, part in self.named().items()}
 
     def parameters_of(self, player: str) -> Iterable[nn.Parameter]:
         if player == "critic":
             return self.critic.parameters()
         names = self.settings.pretrain if player == "pretrain" else self.spec.names
         return [p for m, part in self.named().items() if m in names for p in part.parameters()]
+
+    def supervised(self, player: str) -> bool:
+        return player == "model"

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from isthmus.architecture import Architecture
 from isthmus.config import Norm, Tune, Weighted, copy_with
 from isthmus.errors import RecipeError, closest
+from isthmus.nn.conditional import Given
 from isthmus.nn.joint import reconstruction_terms, reconstruction_weights
 from isthmus.nn.single import ModalityDecoder, ModalityEncoder
 from isthmus.types import Batch, Loss, Modality, Output, Spec
@@ -77,7 +78,9 @@ class DualAutoencoderModule(Architecture):
         networks = _networks(config, spec)
         settings = [_layers(config, networks[m.name]) for m in spec]
         self.encoders = nn.ModuleList(Encoder(s, m, config) for s, m in zip(settings, spec, strict=True))
-        self.decoders = nn.ModuleList(ModalityDecoder(s, m, s.latent) for s, m in zip(settings, spec, strict=True))
+        self.decoders = nn.ModuleList(
+            ModalityDecoder(s, m, s.latent, covariates=spec.covariates) for s, m in zip(settings, spec, strict=True)
+        )
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -96,9 +99,9 @@ class DualAutoencoderModule(Architecture):
         here = [kept.present(m).unsqueeze(1) for m in self.spec.names]
         return torch.cat([encoder(kept) * p for encoder, p in zip(self.encoders, here, strict=True)], dim=1)
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
         each = zip(self.spec.names, self.decoders, z.split(self.settings.latent, dim=1), strict=True)  # type: ignore[no-untyped-call]
-        return {m: decoder(part).mean for m, decoder, part in each}
+        return {m: decoder(part, covariates=covariates).mean for m, decoder, part in each}
 
 
 class Encoder(nn.Module):

@@ -42,6 +42,7 @@ from isthmus.config import Tune, Variational, Weighted
 from isthmus.errors import RecipeError
 from isthmus.losses import annealing
 from isthmus.losses.reconstruction import masked_sum
+from isthmus.nn.conditional import Given
 from isthmus.nn.corruption import drop_modalities
 from isthmus.nn.experts import Mixture, mixture, mixture_of_products, product
 from isthmus.nn.gaussian import GaussianHead
@@ -74,9 +75,10 @@ class MosaicVAEModule(Architecture):
                 "is for few modalities, as their subsets are many",
                 where="model.experts", met=len(spec), wanted=f"at most {MOST_FOR_SUBSETS}, or product, or mixture",
             )  # fmt: skip
+        told = spec.covariates
         encoders = [ModalityEncoder(config, m) for m in spec]
         self.experts = nn.ModuleList(nn.Sequential(e, GaussianHead(e.width_out, config.latent)) for e in encoders)
-        self.decoders = nn.ModuleList(ModalityDecoder(config, m, config.latent) for m in spec)
+        self.decoders = nn.ModuleList(ModalityDecoder(config, m, config.latent, covariates=told) for m in spec)
         self.settings, self.weights = config, reconstruction_weights(config, spec)
 
     def posterior(self, batch: Batch) -> Mixture:
@@ -111,5 +113,7 @@ class MosaicVAEModule(Architecture):
     def encode(self, batch: Batch, source: str | None = None) -> Float[Tensor, "n d"]:
         return self.posterior(batch if source is None else batch.only((source,))).mean
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: decoder(z).mean for m, decoder in zip(self.spec.names, self.decoders, strict=True)}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {
+            m: decoder(z, covariates=covariates).mean for m, decoder in zip(self.spec.names, self.decoders, strict=True)
+        }

@@ -55,6 +55,7 @@ from isthmus.data.pathways import Pathways, read_pathways
 from isthmus.errors import DataError, RecipeError, closest, listed
 from isthmus.losses import annealing, divergence
 from isthmus.losses.reconstruction import masked_sum
+from isthmus.nn.conditional import Given, Told, given_by
 from isthmus.nn.gaussian import GaussianHead
 from isthmus.nn.joint import JointEncoder, reconstruction_weights
 from isthmus.nn.likelihoods import library_size
@@ -214,8 +215,8 @@ class OntologyVAEModule(Architecture):
         mean: Tensor = self.head(self.encoder(self.reading(kept))).mean
         return mean
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: p.mean for m, p in self.decoder(self.activities(z)).items()}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {m: p.mean for m, p in self.decoder(self.activities(z), covariates=covariates).items()}
 
 
 class TermDecoder(nn.Module):
@@ -230,29 +231,36 @@ class TermDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
+        self.told = Told(spec.covariates, tuple(m for m in spec if masks[m.name] is not None))
         upper = [membership(levels[i], list(levels[i - 1])) for i in reversed(range(1, len(levels)))]
         positive = config.nonnegative and bool(levels)
         self.levels = nn.ModuleList(MaskedLinear(mask, nonnegative=positive) for mask in upper)
         self.activation = {"none": nn.Identity(), "relu": nn.ReLU(), "tanh": nn.Tanh()}[config.activation]
         terms = len(levels[-1]) if levels else config.latent
         self.parts = nn.ModuleList(
-            ModalityDecoder(config, m, terms)
+            ModalityDecoder(config, m, terms, covariates=spec.covariates)
             if (mask := masks[m.name]) is None
             else masked_head(m, mask, nonnegative=positive)
             for m in spec
         )
 
-    def forward(self, activities: Float[Tensor, "n terms"], batch: Batch | None = None) -> dict[str, Distribution]:
-        """Distributions per modality; counts take their library size from `batch`, else the typical one."""
-        h = activities
+    def forward(
+        self, activities: Float[Tensor, "n terms"], batch: Batch | None = None, covariates: Given | None = None
+    ) -> dict[str, Distribution]:
+        """Distributions per modality; counts take their library size from `batch`, else the typical one.
+
+        Covariates shift the features of the tied modalities directly: no term stands for them.
+        """
+        h, given = activities, given_by(batch, covariates)
         for level in self.levels:
             h = self.activation(level(h))
         found = {}
         for m, part in zip(self.spec, self.parts, strict=True):
             if isinstance(part, ModalityDecoder):
-                found[m.name] = part(activities, batch)
+                found[m.name] = part(activities, batch, covariates)
             else:
-                found[m.name] = part(h, None if batch is None else library_size(batch, m))
+                library = None if batch is None else library_size(batch, m)
+                found[m.name] = part(h, library, self.told.shift(m.name, activities, given))
         return found
 
 

@@ -36,6 +36,7 @@ from isthmus.config import Variational, Weighted
 from isthmus.losses import annealing
 from isthmus.losses.divergence import kl_per_sample, kl_to_standard_normal
 from isthmus.losses.reconstruction import masked_sum, relative_error
+from isthmus.nn.conditional import Covariates, Given, Told, given_by
 from isthmus.nn.gaussian import Gaussian, GaussianHead
 from isthmus.nn.joint import hidden_widths, reconstruction_weights
 from isthmus.nn.mlp import mlp
@@ -55,13 +56,13 @@ class StackedVAE(Variational, Weighted):
 class Part(nn.Module):
     """The VAE of one modality."""
 
-    def __init__(self, config: StackedVAE, modality: Modality) -> None:
+    def __init__(self, config: StackedVAE, modality: Modality, covariates: Covariates) -> None:
         super().__init__()
         most = max(config.cap or modality.width, config.latent)
         self.width = config.parts or min(max(modality.width // SHRINK, config.latent), most)
         self.encoder = ModalityEncoder(config, modality)
         self.head = GaussianHead(self.encoder.width_out, self.width)
-        self.decoder = ModalityDecoder(config, modality, self.width)
+        self.decoder = ModalityDecoder(config, modality, self.width, covariates=covariates)
 
     def forward(self, batch: Batch) -> Gaussian:
         q: Gaussian = self.head(self.encoder(batch))
@@ -71,22 +72,23 @@ class Part(nn.Module):
 class Joint(nn.Module):
     """The VAE over the joined means of the parts."""
 
-    def __init__(self, config: StackedVAE, widths: tuple[int, ...]) -> None:
+    def __init__(self, config: StackedVAE, widths: tuple[int, ...], spec: Spec) -> None:
         super().__init__()
-        self.widths = widths
+        self.widths, self.told = widths, Told(spec.covariates, ())
+        latent = config.latent + self.told.width
         inner = hidden_widths(config, sum(widths))
         self.encoder = mlp((sum(widths), *inner), norm=config.norm, dropout=config.dropout)
         self.head = GaussianHead(inner[-1] if inner else sum(widths), config.latent)
-        self.decoder = mlp((config.latent, *reversed(inner)), norm=config.norm, dropout=config.dropout)
-        self.out = nn.Linear(inner[0] if inner else config.latent, sum(widths))
+        self.decoder = mlp((latent, *reversed(inner)), norm=config.norm, dropout=config.dropout)
+        self.out = nn.Linear(inner[0] if inner else latent, sum(widths))
 
     def forward(self, means: Float[Tensor, "n p"]) -> Gaussian:
         q: Gaussian = self.head(self.encoder(means))
         return q
 
-    def expected(self, z: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n _"], ...]:
+    def expected(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> tuple[Float[Tensor, "n _"], ...]:
         """What an embedding expects of each part's mean."""
-        out: tuple[Tensor, ...] = self.out(self.decoder(z)).split(self.widths, dim=1)
+        out: tuple[Tensor, ...] = self.out(self.decoder(self.told(z, covariates))).split(self.widths, dim=1)
         return out
 
 
@@ -97,8 +99,8 @@ class StackedVAEModule(Architecture):
 
     def __init__(self, config: StackedVAE, spec: Spec) -> None:
         super().__init__(config, spec)
-        parts = [Part(config, m) for m in spec]
-        self.parts, self.joint = nn.ModuleList(parts), Joint(config, tuple(p.width for p in parts))
+        parts = [Part(config, m, spec.covariates) for m in spec]
+        self.parts, self.joint = nn.ModuleList(parts), Joint(config, tuple(p.width for p in parts), spec)
         self.settings, self.weights = config, reconstruction_weights(config, spec)
         stands_for = {m.name: m.width / part.width for m, part in zip(spec, parts, strict=True)}
         self.mean_weights = {f"means/{m}": self.weights[m] * share for m, share in stands_for.items()}
@@ -119,17 +121,19 @@ class StackedVAEModule(Architecture):
         means = [q.mean * batch.present(m).unsqueeze(1) for m, q in each.items()]
         return each, self.joint(torch.cat(means, dim=1))
 
-    def distributions(self, z: Float[Tensor, "n d"], batch: Batch | None = None) -> dict[str, Distribution]:
+    def distributions(
+        self, z: Float[Tensor, "n d"], batch: Batch | None = None, covariates: Given | None = None
+    ) -> dict[str, Distribution]:
         """From the joint embedding to the parts' means, and through their decoders."""
-        means = self.joint.expected(z)
-        return {m: part.decoder(y, batch) for (m, part), y in zip(self.named(), means, strict=True)}
+        means = self.joint.expected(z, given_by(batch, covariates))
+        return {m: part.decoder(y, batch, covariates) for (m, part), y in zip(self.named(), means, strict=True)}
 
     def loss(self, output: Output, batch: Batch, player: str, progress: float) -> Loss:
         rise = self.settings.beta * annealing.weight(self.settings.annealing, progress)
         here = {m: batch.present(m).unsqueeze(1) for m in self.spec.names}
         each = {m: output.posteriors[f"z/{m}"] for m in self.spec.names}
         if player == "joint":
-            q, means = output.posteriors["z"], self.joint.expected(output.z)
+            q, means = output.posteriors["z"], self.joint.expected(output.z, batch.covariates)
             apart = {
                 f"means/{m}": relative_error(p.mean, y, batch.present(m))
                 for (m, p), y in zip(each.items(), means, strict=True)
@@ -148,8 +152,11 @@ class StackedVAEModule(Architecture):
     def encode(self, batch: Batch, source: str | None = None) -> Float[Tensor, "n d"]:
         return self.posteriors(batch if source is None else batch.only((source,)))[1].mean
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: p.mean for m, p in self.distributions(z).items()}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {m: p.mean for m, p in self.distributions(z, covariates=covariates).items()}
 
     def parameters_of(self, player: str) -> Iterable[nn.Parameter]:
         return self.parts.parameters() if player == "parts" else self.joint.parameters()
+
+    def supervised(self, player: str) -> bool:
+        return player == "joint"

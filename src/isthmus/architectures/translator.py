@@ -27,6 +27,7 @@ other modalities come after, on the frozen embedding.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, ClassVar, cast
 
 from jaxtyping import Float
@@ -54,6 +55,8 @@ class Translator(Network):
     """Share of the source's entries that are hidden from the encoder in training, drawn anew for every batch."""
     linear: Annotated[bool, Tune(choices=(True, False))] = True
     """Whether linear maps stand beside the encoder and the decoders; they start at zero."""
+    read_back: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    """Share of the epochs in which the other modalities' decoders are trained; they do not shape the embedding."""
 
 
 class TranslatorModule(Architecture):
@@ -68,6 +71,8 @@ class TranslatorModule(Architecture):
 
     def __init__(self, config: Translator, spec: Spec) -> None:
         super().__init__(config, spec)
+        shares = 1 - config.read_back, config.read_back
+        self.phases = tuple(replace(phase, share=s) for phase, s in zip(self.phases, shares, strict=True))
         self.source, self.target = _ends(config, spec)
         self.encoder = ModalityEncoder(config, spec[self.source])
         self.to_latent = nn.Linear(self.encoder.width_out, config.latent)

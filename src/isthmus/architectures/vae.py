@@ -27,6 +27,7 @@ from torch import Tensor
 from isthmus.architecture import Architecture
 from isthmus.config import Joint, Variational
 from isthmus.losses import annealing, divergence
+from isthmus.nn.conditional import Given
 from isthmus.nn.gaussian import GaussianHead
 from isthmus.nn.joint import JointDecoder, JointEncoder, reconstruction_terms, reconstruction_weights
 from isthmus.types import Batch, Loss, Output, Spec
@@ -70,5 +71,5 @@ class VAEModule(Architecture):
         mean: Tensor = self.head(self.encoder(batch if source is None else batch.only((source,)))).mean
         return mean
 
-    def decode(self, z: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, "n f"]]:
-        return {m: p.mean for m, p in self.decoder(z).items()}
+    def decode(self, z: Float[Tensor, "n d"], covariates: Given | None = None) -> dict[str, Float[Tensor, "n f"]]:
+        return {m: p.mean for m, p in self.decoder(z, covariates=covariates).items()}
