@@ -15,6 +15,7 @@ from isthmus import registry
 from isthmus.architecture import Architecture
 from isthmus.config import Config, Likelihood, validate
 from isthmus.data.accepted import Data, cohort
+from isthmus.data.bags import is_bag
 from isthmus.data.batches import Samples, samples
 from isthmus.data.cohort import take_samples
 from isthmus.data.images import is_image
@@ -22,8 +23,9 @@ from isthmus.data.obs import class_names
 from isthmus.errors import DataError, RecipeError, closest
 from isthmus.fitted import EMBED_BATCH, Fitted
 from isthmus.loading import config
+from isthmus.nn.pooling import start_pools
+from isthmus.prepare.preparation import BAGS, PIXELS, Preparation
 from isthmus.prepare.preparation import DEFAULT as TABLE
-from isthmus.prepare.preparation import PIXELS, Preparation
 from isthmus.prepare.prepared import Prepared
 from isthmus.prepare.step import Entry
 from isthmus.training import calibration, devices, engine, optimizers
@@ -112,6 +114,7 @@ def fit(
     with devices.seeded(training.seed):
         with devices.told_memory("model", model, "fewer latent dimensions, narrower hidden layers, or fewer features"):
             module = registry.get(name)(settings, spec)
+            start_pools(module, train_samples, training.seed)
         history = engine.fit(engine.Job(module, train_samples, valid_samples, training, keeper, watch, measure))
         moments = _moments(module, train_samples)
         moments |= calibration.half_widths(module, valid_samples or train_samples, training.seed)
@@ -169,7 +172,8 @@ def _check_number(architecture: type[Architecture], name: str, names: Sequence[s
 def _default_steps(train: md.MuData, likelihoods: Mapping[str, str]) -> dict[str, Sequence[Entry]]:
     """The steps of every modality for which nobody names any."""
     tables: dict[str, Sequence[Entry]] = {"gaussian": TABLE}
-    return {m: (PIXELS if is_image(a) else tables).get(likelihoods[m], ()) for m, a in train.mod.items()}
+    each = {m: PIXELS if is_image(a) else {"gaussian": BAGS} if is_bag(a) else tables for m, a in train.mod.items()}
+    return {m: steps.get(likelihoods[m], ()) for m, steps in each.items()}
 
 
 def _check_tables(train: md.MuData) -> None:
@@ -254,7 +258,7 @@ def _spec(prepared: Mapping[str, Prepared], likelihoods: Mapping[str, str], targ
     for m, p in prepared.items():
         library = typical_library(p) if likelihoods[m] in COUNTS else 1.0
         names = tuple(map(str, p.features))
-        kind: Kind = "table" if p.picture is None else "image"
+        kind: Kind = "image" if p.picture is not None else "table" if p.instances is None else "bag"
         units = None if p.span is None else p.span.width
         modalities.append(Modality(m, p.shape, kind, likelihoods[m], library, names, units))  # type: ignore[arg-type]
     return Spec(tuple(modalities), targets, n_train=len(next(iter(prepared.values()))))
@@ -281,5 +285,6 @@ def _seen(train: Samples, name: str, width: int) -> Tensor:
     """Which features of a modality have any observed entry."""
     if name in train.outside and train.x[name].shape[1] != width:
         return torch.ones(width, dtype=torch.uint8)
-    found = torch.stack([b.observed[name].any(dim=0).expand(b.x[name].shape[1]) for b in train.batches(EMBED_BATCH)])
+    parts = train.without_bags.batches(EMBED_BATCH)
+    found = torch.stack([b.observed[name].any(dim=0).expand(b.x[name].shape[1]) for b in parts])
     return found.any(dim=0).to(torch.uint8)

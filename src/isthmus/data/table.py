@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from isthmus.data.bags import Bags, bags_of, is_bag
 from isthmus.data.images import Picture, flat, is_image, picture_of
 
 Array: TypeAlias = np.ndarray | sp.csr_matrix
@@ -21,20 +22,22 @@ class Table:
     """Samples x features of one modality.
 
     `present` is False for a sample that has no row of this modality; its row of `x` is NaN (dense) or empty (CSR).
-    `picture` says how rows are images; a table has None.
+    `picture` says how rows are images; a table has None. `bags` holds the instances of which rows are the means.
     """
 
     x: Array
     features: pd.Index
     present: np.ndarray
     picture: Picture | None = None
+    bags: Bags | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
 
     def take(self, rows: np.ndarray) -> Table:
         """Some rows, by position."""
-        return replace(self, x=self.x[rows], present=self.present[rows])
+        bags = None if self.bags is None else self.bags.take(rows)
+        return replace(self, x=self.x[rows], present=self.present[rows], bags=bags)
 
     def of_present(self) -> Array:
         """The rows of samples that have this modality."""
@@ -65,4 +68,4 @@ def aligned(adata: ad.AnnData, ids: pd.Index) -> Table:
         values = values if values.dtype.kind == "f" else values.astype(np.float32)
         x = np.full((len(ids), len(features)), np.nan, values.dtype)
         x[present] = values[rows[present]]
-    return Table(x, features, present, picture)
+    return Table(x, features, present, picture, bags_of(adata).take(rows) if is_bag(adata) else None)

@@ -12,8 +12,8 @@ prototypes c at k-means centres of training instances and v at their mean square
 learnt from there.
 
 Attention: Ilse, Tomczak & Welling, Attention-based deep multiple instance learning, ICML 2018, arXiv:1802.04712 (its
-gated form). Prototypes: Arandjelovic et al., NetVLAD, CVPR 2016, arXiv:1511.07247; of slides, Song et al., PANTHER, CVPR
-2024, arXiv:2405.11643. Top k: Campanella et al., Nature Medicine 2019, doi:10.1038/s41591-019-0508-1.
+gated form). Prototypes: Arandjelovic et al., NetVLAD, CVPR 2016, arXiv:1511.07247; of slides, Song et al., PANTHER,
+CVPR 2024, arXiv:2405.11643. Top k: Campanella et al., Nature Medicine 2019, doi:10.1038/s41591-019-0508-1.
 
 Departures: instances are pooled as they come, without a network of their own before it (they are features of an encoder
 already); top k weighs what it keeps, so that the gate gets a gradient; prototypes carry their shares, which NetVLAD
@@ -30,12 +30,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isthmus.config import Network, Pooling
+from isthmus.data.batches import Samples
 from isthmus.types import Batch, Modality, PackedBags
 
 GATE = 128
 """Units of the gate."""
 ROUNDS = 20
 """Of k-means."""
+STARTED = 20_000
+"""Training instances that it runs on."""
 
 
 def segment_sum(values: Float[Tensor, "N c"], bags: PackedBags) -> Float[Tensor, "n c"]:
@@ -66,9 +69,6 @@ class Pool(nn.Module):
     def weights(self, bags: PackedBags) -> Float[Tensor, " N"] | None:
         """How much each instance counts, 1 in total over a bag; None where that is no one number."""
         return None
-
-    def start(self, x: Float[Tensor, "N f"], seed: int) -> None:
-        """Initial values learnt from training instances."""
 
 
 class Mean(Pool):
@@ -172,6 +172,16 @@ class Prototypes(Pool):
         found = KMeans(k, n_init=1, max_iter=ROUNDS, random_state=seed).fit(x.cpu().double().numpy())
         self.centres[:k] = torch.from_numpy(found.cluster_centers_).to(self.centres)
         self.log_variance.fill_(math.log(max(found.inertia_ / len(x), 1e-6)))
+
+
+def start_pools(module: nn.Module, train: Samples, seed: int) -> None:
+    """Give every pool its initial values from training instances; a model without bags has none."""
+    for pool in module.modules():
+        if isinstance(pool, Prototypes):
+            every = train.batch(torch.arange(len(train)), train.bounded)
+            x = every.bags[pool.name].x
+            few = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:STARTED]
+            pool.start(x[few], seed)
 
 
 def pool_of(config: Network, modality: Modality) -> Pool:

@@ -15,6 +15,7 @@ from isthmus.data.images import Picture
 from isthmus.data.table import Array, Table
 from isthmus.errors import DataError, ModelError, RecipeError, listed
 from isthmus.prepare import checks
+from isthmus.prepare.bags import Instances, split
 from isthmus.prepare.elementwise import Clip
 from isthmus.prepare.pixels import Pixels
 from isthmus.prepare.prepared import Prepared
@@ -44,6 +45,8 @@ class Pipeline:
         Per step: `step`, `before`, `after` (numbers of features) and `message`.
     picture_
         Size, type and range of the training images; None for a table.
+    bag_
+        Whether it was learnt on bags of instances.
     """
 
     features_in_: pd.Index
@@ -52,6 +55,7 @@ class Pipeline:
     report_: list[dict[str, Any]]
     modality_: str
     picture_: Picture | None
+    bag_: bool
 
     def __init__(self, steps: Sequence[Entry | Step] = ()) -> None:
         self.steps = parse_steps(list(steps))
@@ -76,9 +80,12 @@ class Pipeline:
             The order of the steps would fill a sparse table.
         """
         self.modality_, self.features_in_, self.report_ = modality, table.features, []
-        self.picture_ = table.picture
+        self.picture_, self.bag_ = table.picture, table.bags is not None
         checks.learnable(table, modality)
         x, ids = table.of_present(), None if ids is None else ids[table.present]
+        instances, inner = self._instances(table)
+        if instances is not None and inner:
+            x = instances.draw()
         features, tail = table.features, _Tail(modality)
         self._check_span()
         for i, step in enumerate(self.steps):
@@ -86,8 +93,10 @@ class Pipeline:
                 tail.check(step, x)
                 if isinstance(step, Pixels):
                     step.picture = table.picture
-                step.fit(x, features, ids=ids)
-                self._check_pixels(step, len(features))
+                if instances is not None and i == len(inner):
+                    x = Instances(instances.bags, inner).means()[table.present]
+                step.fit(x, features, ids=ids if i >= len(inner) else None)
+                self._check_whole(step, len(features), drops=i < len(inner))
                 if not len(step.features_):
                     raise DataError("no feature is left", met=f"{len(features)} before it")
                 if i + 1 < len(self.steps) and not tail.takes(step, x):
@@ -107,11 +116,14 @@ class Pipeline:
         DataError
             No feature in common, or a value outside a step's domain.
         """
-        self._check_kind(table.picture)
+        self._check_kind(table)
         checks.finite(table.x, table.features, self.modality_)
         x, unobserved = self._reordered(table, ids)
         tail = _Tail(self.modality_)
-        for step in self.steps:
+        instances, inner = self._instances(table)
+        if instances is not None:
+            x, unobserved = instances.means(), None
+        for step in self.steps[len(inner) :]:
             with checks.blaming(self.modality_, step.name):
                 tail.check(step, x)
                 if not tail.takes(step, x):
@@ -122,7 +134,7 @@ class Pipeline:
             unobserved = None
         return Prepared(
             x, self.features_out_, table.present, tail.shift, tail.scale, tail.low, tail.high, unobserved,
-            self.picture_, self.span,
+            self.picture_, self.span, instances,
         )  # fmt: skip
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
@@ -161,6 +173,7 @@ class Pipeline:
             "modality": self.modality_,
             "features": [str(f) for f in self.features_in_] if self.picture_ is None else [],
             "picture": None if self.picture_ is None else asdict(self.picture_),
+            "bag": self.bag_,
             "steps": [{"step": describe(s), "learnt": s.get_meta()} for s in self.steps],
             "report": self.report_,
         }
@@ -180,7 +193,7 @@ class Pipeline:
             made.modality_, made.report_ = meta["modality"], list(meta["report"])
             picture = made.picture_ = Picture.from_dict(meta.get("picture"))
             features = pd.Index(meta["features"], dtype=object) if picture is None else picture.names()
-            made.features_in_ = features
+            made.features_in_, made.bag_ = features, bool(meta.get("bag", False))
             for i, (step, saved) in enumerate(zip(made.steps, meta["steps"], strict=True)):
                 mine = {k.partition("/")[2]: v for k, v in arrays.items() if k.partition("/")[0] == str(i)}
                 features = step.set_state(mine, saved["learnt"], features).features_
@@ -205,19 +218,35 @@ class Pipeline:
         if self.span is not None and self.picture_ is not None:
             raise RecipeError("is for tables", where=where, met="images", wanted="prepare without span")
 
-    def _check_pixels(self, step: Step, before: int) -> None:
-        """Images stay whole."""
+    def _instances(self, table: Table) -> tuple[Instances | None, list[Step]]:
+        """The bags that rows are the means of, and the steps for their instances; none for a model of tables."""
+        if table.bags is None or not self.bag_:
+            return None, []
+        inner, _ = split(self.steps)
+        position = table.features.get_indexer(self.features_in_)
+        columns = None if table.features.equals(self.features_in_) else position
+        return Instances(table.bags, inner, columns), inner
+
+    def _check_whole(self, step: Step, before: int, *, drops: bool) -> None:
+        """Images stay whole; of bags, the mean has the features of its instances."""
+        if self.bag_ and not drops and len(step.features_) != before:
+            raise RecipeError(
+                "would drop or add features of the mean alone", where=f"prepare.{self.modality_}", met=step.name,
+                wanted="it before mean, where it is for the instances",
+            )  # fmt: skip
         if self.picture_ is not None and len(step.features_) != before:
             raise RecipeError(
                 "would drop or add pixels of an image", where=f"prepare.{self.modality_}", met=step.name,
                 wanted="pixels, or a step that treats every pixel by itself, such as standardise",
             )  # fmt: skip
 
-    def _check_kind(self, picture: Picture | None) -> None:
-        """New samples are images like those of training, or a table like it."""
+    def _check_kind(self, table: Table) -> None:
+        """New samples are images or bags like those of training, or a table like it."""
         if self.picture_ is not None:
-            self.picture_.refuse_other(picture, self.modality_)
-        elif picture is not None:
+            self.picture_.refuse_other(table.picture, self.modality_)
+        elif self.bag_ and table.bags is None:
+            raise DataError("is a table", where=self.modality_, wanted="bags of instances, as in training")
+        elif table.picture is not None:
             raise DataError("holds images", where=self.modality_, wanted="a table, as in training")
 
     def _note(self, step: Step, before: int) -> None:

@@ -18,6 +18,8 @@ __all__ = ["Pipeline", "Preparation", "Prepared"]
 
 DEFAULT: tuple[Entry, ...] = ("standardise",)
 """What a table gets for which a recipe names no steps."""
+BAGS: tuple[Entry, ...] = ("standardise", "mean", "standardise")
+"""What bags get: instances are standardised, and so are their means."""
 PIXELS: dict[str, tuple[Entry, ...]] = {"gaussian": ({"pixels": "channel"},), "bernoulli": ("pixels",)}
 """What images get, by their likelihood; with another likelihood nothing."""
 

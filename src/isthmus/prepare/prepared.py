@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from isthmus.data.images import Picture
 from isthmus.data.table import Array
+from isthmus.prepare.bags import Instances
 from isthmus.prepare.span import Span
 from isthmus.prepare.step import clipped
 
@@ -38,6 +39,8 @@ class Prepared:
         f booleans, for CSR alone: features that these samples were not measured for; None where there is none.
     picture
         How rows are images; None for a table.
+    instances
+        The bags of which rows are the means; None where there are none.
     span
         What turns rows into the coordinates that a network reads instead; None where it reads the values.
     """
@@ -52,6 +55,7 @@ class Prepared:
     unobserved: np.ndarray | None = None
     picture: Picture | None = None
     span: Span | None = None
+    instances: Instances | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])

@@ -29,7 +29,7 @@ def half_widths(model: Architecture, held_out: Samples, seed: int) -> dict[str, 
 
     NaN for a modality with the step `span`: an entry cannot be hidden from its coordinates.
     """
-    batch = held_out.batch(torch.arange(min(len(held_out), MOST_SAMPLES)))
+    batch = held_out.batch(torch.arange(min(len(held_out), MOST_SAMPLES)), held_out.bounded)
     draw = torch.Generator().manual_seed(seed)
     group = {m: torch.randint(ROUNDS, batch.x[m].shape, generator=draw) for m in model.spec.names}
     residuals = {m: torch.full_like(batch.x[m], torch.nan) for m in model.spec.names}

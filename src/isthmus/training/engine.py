@@ -17,12 +17,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from isthmus.architecture import Architecture, Phase
-from isthmus.data.batches import Samples
+from isthmus.data.batches import Draw, Samples
 from isthmus.errors import IsthmusError, NonFiniteLossError, RunError
 from isthmus.training import checkpoint, devices, optimizers, schedules
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.settings import Training
-from isthmus.types import Batch
+from isthmus.types import Batch, PackedBags
 
 MIX = 1_000_003
 VALID_BATCH = 1024
@@ -83,10 +83,11 @@ class Objective(nn.Module):
         x: dict[str, Tensor],
         observed: dict[str, Bool[Tensor, "n _"]],
         rest: tuple[Int[Tensor, " n"], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]],
+        bags: dict[str, tuple[Tensor, Tensor]],
         player: str,
         progress: float,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]], dict[str, float]]:
-        batch = Batch(x, observed, *rest)
+        batch = Batch(x, observed, *rest, bags={m: PackedBags(*b) for m, b in bags.items()})
         loss = self.model.loss(self.model(batch), batch, player, progress)
         return loss.total, loss.terms, {term: loss.weights.get(term, 1.0) for term in loss.terms}
 
@@ -214,7 +215,8 @@ class Stretch:
         """Every player in turn: forward, backward, clip, step."""
         done = (progress.epoch + progress.step / n_steps) / self.epochs
         mine = index[self.fabric.global_rank :: self.fabric.world_size].to(self.fabric.device)
-        batch = self.train.batch(mine).to(self.fabric.device)
+        seed = (self.settings.seed, progress.phase, progress.epoch, progress.step, self.fabric.global_rank)
+        batch = self.train.batch(mine, Draw(self.settings.instances, seed)).to(self.fabric.device)
         rate = self.settings.lr * schedules.factor(self.settings.schedule, done, warmup=self.settings.warmup)
         for player, optimizer in self.wrapped.items():
             for group in optimizer.param_groups:
@@ -322,7 +324,9 @@ def _add(progress: Progress, values: dict[str, float], n: int) -> None:
 
 def _arguments(batch: Batch, player: str, progress: float) -> tuple[Any, ...]:
     """The arguments of `Objective.forward` for a batch."""
-    return batch.x, batch.observed, (batch.index, batch.targets, batch.covariates, batch.outside), player, progress
+    rest = (batch.index, batch.targets, batch.covariates, batch.outside)
+    bags = {m: (b.x, b.offsets) for m, b in batch.bags.items()}  # plain tensors: what Fabric knows how to convert
+    return batch.x, batch.observed, rest, bags, player, progress
 
 
 def _mixed(seed: int, progress: Progress) -> int:

@@ -16,6 +16,8 @@ class Training(Config):
     """Passes over the training samples, all phases together, unless early stopping ends a phase before."""
     batch_size: Annotated[int, Field(ge=1), Tune(choices=(32, 64, 128, 256))] = 64
     """Samples a step."""
+    instances: Annotated[int, Field(ge=1)] | None = None
+    """For bags: instances of a sample drawn for a step, anew in every epoch; None: all, as always in evaluation."""
     lr: Annotated[float, Field(gt=0), Tune(1e-4, 1e-2, log=True)] = 1e-3
     """Learning rate at its highest."""
     optimizer: Literal["adam", "adamw", "sgd", "rowwise_adam", "muon"] = "adam"
