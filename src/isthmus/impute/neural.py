@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TARGET, SOURCE = "target", "source"
 BATCH, EPOCHS, FEWEST, ALL = 64, 200, 20, 154_000
 """Samples a step; at most so many epochs and at least so many; within these, so many samples over all epochs."""
+READ_BACK = 0.05
+"""Share of a translator's epochs for the decoder of the source, which nobody asks here."""
 LARGE = 4000
 """Of cohorts of more samples twice as many make a step."""
 

@@ -6,8 +6,9 @@ Samples are put into the order of their ids first, so that numbers do not depend
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,8 +133,8 @@ class Task:
         Turns the target back into original units.
     ids, train_ids
         Test samples, training samples.
-    train_truth
-        The training samples' values with nothing hidden, n x f; no method sees them.
+    uncovered
+        Computes `train_truth`.
     """
 
     train: np.ndarray
@@ -145,7 +146,12 @@ class Task:
     pipeline: Pipeline
     ids: pd.Index
     train_ids: pd.Index
-    train_truth: np.ndarray
+    uncovered: Callable[[], np.ndarray] = field(repr=False)
+
+    @cached_property
+    def train_truth(self) -> np.ndarray:
+        """The training samples' values with nothing hidden, n x f; no method sees them."""
+        return self.uncovered()
 
     def given(self, part: int) -> dict[str, np.ndarray]:
         """Keyword arguments of `fit` (0) or `transform` (1)."""
@@ -221,9 +227,9 @@ def _task(
     train, test, truth = (values_of(pipeline, part(v, at)) for v, at in ((visible, rows), (visible, asked), (x, asked)))
     off = ~np.isnan(truth) if hidden is None else np.isnan(test) & ~np.isnan(truth)
     pair = None if classes is None else (classes[rows], classes[asked])
-    before = train if hidden is None else values_of(pipeline, part(x, rows))
     return Task(
-        train, np.where(off, np.nan, test), truth, off, source, pair, pipeline, ids[asked], ids[rows], before
+        train, np.where(off, np.nan, test), truth, off, source, pair, pipeline, ids[asked], ids[rows],
+        lambda: train if hidden is None else values_of(pipeline, part(x, rows)),
     )  # fmt: skip
 
 

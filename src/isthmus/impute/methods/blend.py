@@ -45,22 +45,27 @@ class Blend(Imputer):
         here = np.flatnonzero(~np.isnan(x).all(axis=1))
         rows = self.rows if source is not None else ()
         names = tuple(dict.fromkeys((*self.entries, *rows)))
+        self.weights_ = {False: _even(self.entries), True: _even(rows)}
         rng = np.random.default_rng(STREAM)
         aside = np.sort(rng.permutation(here)[: min(int(SET_ASIDE * len(here)), MOST_ASIDE)])
-        self.weights_ = {False: _even(self.entries), True: _even(rows)}
         if len(aside) >= FEWEST:
-            rest = np.setdiff1d(np.arange(len(x)), aside)
-            if len(rest) > MOST_ROWS:
-                rest = np.sort(rng.permutation(rest)[:MOST_ROWS])
-            tried = self._fit(names, x[rest], None if source is None else source[rest])
-            given = None if source is None else source[aside]
-            hidden = rng.random((len(aside), x.shape[1])) < HIDDEN
-            self.weights_[False] = _weights({m: tried[m] for m in self.entries}, x[aside], hidden, given)
-            if rows:
-                everything = np.ones_like(hidden)
-                self.weights_[True] = _weights({m: tried[m] for m in rows}, x[aside], everything, given)
+            self._try(x, source, aside, rng)
         used = [m for m in names if any(w.get(m, 0.0) > 0 for w in self.weights_.values())]
         self.members_ = self._fit(tuple(used), x, source)
+
+    def _try(self, x: np.ndarray, source: np.ndarray | None, aside: np.ndarray, rng: np.random.Generator) -> None:
+        """Weights from samples set aside; what was fitted for them is let go."""
+        rest = np.setdiff1d(np.arange(len(x)), aside)
+        if len(rest) > MOST_ROWS:
+            rest = np.sort(rng.permutation(rest)[:MOST_ROWS])
+        names = tuple(dict.fromkeys((*self.entries, *self.weights_[True])))
+        tried = self._fit(names, x[rest], None if source is None else source[rest])
+        given = None if source is None else source[aside]
+        hidden = rng.random((len(aside), x.shape[1])) < HIDDEN
+        self.weights_[False] = _weights({m: tried[m] for m in self.entries}, x[aside], hidden, given)
+        if self.weights_[True]:
+            rows = {m: tried[m] for m in self.weights_[True]}
+            self.weights_[True] = _weights(rows, x[aside], np.ones_like(hidden), given)
 
     @staticmethod
     def _fit(names: tuple[str, ...], x: np.ndarray, source: np.ndarray | None) -> dict[str, Imputer]:

@@ -15,7 +15,7 @@ import numpy as np
 from isthmus import registry
 from isthmus.config import Config, validate
 from isthmus.impute.imputer import Positive
-from isthmus.impute.neural import SOURCE, TARGET, NeuralImputer
+from isthmus.impute.neural import READ_BACK, SOURCE, TARGET, NeuralImputer
 
 EPOCHS = 10
 
@@ -38,8 +38,10 @@ class PublishedImputer(NeuralImputer):
 
     def model(self, tables: Mapping[str, np.ndarray]) -> Config:
         keys = {"source": SOURCE, "target": TARGET, "latent": 128, "hidden": (512,), "norm": "none", "dropout": 0.0}
-        return validate(registry.config_of("translator"), keys, where="impute.methods.published")
+        return validate(
+            registry.config_of("translator"), {**keys, "read_back": READ_BACK}, where="impute.methods.published"
+        )
 
     def training(self) -> dict[str, Any]:
-        epochs = round((self.epochs or EPOCHS) / 0.6)  # the architecture's first phase, the translation, takes 60 %
+        epochs = round((self.epochs or EPOCHS) / (1 - READ_BACK))
         return {"epochs": epochs, "batch_size": 32, "lr": 1e-3, "patience": None, "seed": self.seed}
