@@ -83,7 +83,7 @@ class Plan:
     def split(self, seed: int) -> dict[str, Any]:
         """The split of a seed: one that the data name themselves stays, others are drawn anew."""
         given = self.recipe.data.split
-        if given.by is None and given.file is None:
+        if not given.fixed:
             ways = {"folds": self.compare.folds, "fractions": None} if self.compare.folds else {}
             given = given.model_copy(update={"seed": seed, **ways})
         return dict(given.model_dump(mode="json", exclude_none=True))
@@ -155,9 +155,10 @@ class Asked:
 
 def _plan(recipe: Recipe, mdata: md.MuData) -> Plan:
     compare, keys = comparison_of(recipe), recipe.evaluate.embedding
-    fixed = recipe.data.split.by is not None or recipe.data.split.file is not None
+    fixed = recipe.data.split.fixed
     if fixed and compare.folds:
-        raise RecipeError("excludes compare.folds", where="data.split", met="by or file", wanted="one of the two")
+        met = "by, file or leave_out"
+        raise RecipeError("excludes compare.folds", where="data.split", met=met, wanted="one of the two")
     plan = Plan(
         recipe,
         compare,

@@ -49,7 +49,7 @@ def as_text(column: pd.Series) -> pd.Series:
     return values.where(values.isna(), values.map(plain)).where(values.notna(), None)
 
 
-def _codes(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def codes_of(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """A number per value in the order of first appearance, missing as the last one; and where it is missing."""
     codes, values = pd.factorize(as_text(column))
     missing = codes < 0
@@ -65,7 +65,7 @@ def numbers(obs: pd.DataFrame, shares: tuple[int, ...], *, columns: dict[str, st
     table = obs.set_axis(obs.index.astype(str)).sort_index()
     groups = np.arange(len(table))
     if columns["group"] is not None:
-        codes, missing = _codes(column_of(table, columns["group"], key="group"))
+        codes, missing = codes_of(column_of(table, columns["group"], key="group"))
         groups = pd.factorize(np.where(missing, codes.max(initial=0) + 1 + groups, codes))[0]
     n_groups = int(groups.max(initial=-1)) + 1
     if n_groups < len(shares):
@@ -74,19 +74,20 @@ def numbers(obs: pd.DataFrame, shares: tuple[int, ...], *, columns: dict[str, st
         raise DataError(what, where="data.split", met=met, wanted=f"at least {len(shares)}")
     strata = np.zeros(len(table), int)
     if columns["stratify"] is not None:
-        strata = _strata(column_of(table, columns["stratify"], key="stratify"), len(shares))
+        strata = strata_of(column_of(table, columns["stratify"], key="stratify"), len(shares))
     rng = np.random.default_rng(seed)
     if columns["order"] is not None:
         number = _blocks(column_of(table, columns["order"], key="order"), groups, shares)
     elif n_groups == len(table):
         number = _dealt(strata, shares, rng)
     else:
-        number = _dealt_groups(groups, strata, shares, rng)
+        number = dealt_groups(groups, strata, shares, rng)
     return pd.Series(number, table.index, name="fold").reindex(obs.index.astype(str)).set_axis(obs.index)
 
 
-def _strata(column: pd.Series, parts: int) -> np.ndarray:
-    codes, missing = _codes(column)
+def strata_of(column: pd.Series, parts: int) -> np.ndarray:
+    """The class of each sample; says where a class is too rare to be in every part."""
+    codes, missing = codes_of(column)
     counts = np.bincount(codes)
     if rare := int(((counts > 0) & (counts < parts)).sum()):
         log.warning("split: %d values of %r have fewer samples than there are parts", rare, column.name)
@@ -120,7 +121,7 @@ def _dealt(strata: np.ndarray, shares: tuple[int, ...], rng: np.random.Generator
     return number
 
 
-def _dealt_groups(
+def dealt_groups(
     groups: np.ndarray, strata: np.ndarray, shares: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray:
     """Groups whole, largest first, each to the part most behind in what the group holds."""

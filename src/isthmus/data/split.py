@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from isthmus.config import Config
 from isthmus.data.cohort import take_samples
 from isthmus.data.deal import as_text, checked, column_of, numbers
+from isthmus.data.preserved import left_out, preserved
 from isthmus.data.split_files import PARTS, read_folds
 from isthmus.errors import DataError, RecipeError, listed
 
@@ -30,18 +31,22 @@ Positive = Annotated[float, Field(gt=0, le=1)]
 
 
 class Split(Config):
-    """How the cohort is divided. At most one of `fractions`, `folds`, `by` and `file` may be given."""
+    """How the cohort is divided. At most one of `fractions`, `folds`, `leave_out`, `by` and `file` may be given."""
 
     fractions: tuple[Positive, ...] | None = None
     """Shares of train, valid and test (or of train and test). None: 0.6, 0.2, 0.2 where nothing else is given."""
     folds: Annotated[int, Field(ge=2)] | None = None
     """Number of folds, each of them the test part once."""
+    leave_out: str | None = None
+    """A column of obs, such as the site; a fold for each of its values, which is the test part."""
     by: str | dict[str, dict[str, str]] | None = None
     """A column of obs that says train, valid or test; or {column: {value: part}}."""
     file: str | None = None
     """A saved split: CSV with the columns sample and split (or fold), or JSON with train and test ids per fold."""
     group: str | None = None
     """A column of obs; samples that share its value stay together."""
+    sites: str | None = None
+    """A column of obs; whole sites are in one part, chosen so that the classes of `stratify` are in balance."""
     stratify: str | None = None
     """A column of obs; each part gets its share of every value."""
     order: str | None = None
@@ -51,17 +56,24 @@ class Split(Config):
 
     @model_validator(mode="after")
     def _agree(self) -> Split:
-        ways = [k for k in ("fractions", "folds", "by", "file") if getattr(self, k) is not None]
+        ways = [k for k in ("fractions", "folds", "leave_out", "by", "file") if getattr(self, k) is not None]
         if len(ways) > 1:
             raise ValueError(f"{' and '.join(ways)} exclude each other")
         if self.fractions is not None:
             checked(self.fractions)
-        columns = [k for k in ("group", "stratify", "order") if getattr(self, k) is not None]
-        if columns and ways and ways[0] in ("by", "file"):
-            raise ValueError(f"{ways[0]} names every sample's part, so {columns[0]} has no meaning")
+        columns = [k for k in ("group", "sites", "stratify", "order") if getattr(self, k) is not None]
+        if columns and self.fixed and (ways[0] != "leave_out" or columns != ["group"]):
+            raise ValueError(f"{ways[0]} names every sample's part, so {columns[-1]} has no meaning")
+        if self.order is not None and self.sites is not None:
+            raise ValueError("order and sites exclude each other")
         if self.order is not None and self.stratify is not None:
             raise ValueError("order and stratify exclude each other")
         return self
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the data themselves say which part a sample is in, whatever the seed."""
+        return self.by is not None or self.file is not None or self.leave_out is not None
 
 
 def split(
@@ -69,6 +81,7 @@ def split(
     fractions: tuple[float, ...] | None = None,
     *,
     group: str | None = None,
+    sites: str | None = None,
     stratify: str | None = None,
     order: str | None = None,
     by: By | None = None,
@@ -85,6 +98,10 @@ def split(
         Shares of train, valid and test, or of train and test; they sum to 1. By default 0.6, 0.2, 0.2.
     group
         Column whose values stay together (a patient's samples); a sample without a value is a group of its own.
+    sites
+        Column whose values stay together too, and are dealt so that the classes of `stratify` are in balance
+        (Howard et al. 2021); a sample without a value is a site of its own. With `group`, sites that share a group
+        stay together.
     stratify
         Column whose every value is shared out evenly; a missing value counts as a value.
     order
@@ -111,6 +128,7 @@ def split(
     keys = Split(
         fractions=None if fractions is None else tuple(fractions),
         group=group,
+        sites=sites,
         stratify=stratify,
         order=order,
         by=by,
@@ -127,18 +145,25 @@ def folds(
     mdata: md.MuData,
     k: int | None = None,
     *,
+    leave_out: str | None = None,
     group: str | None = None,
+    sites: str | None = None,
     stratify: str | None = None,
     order: str | None = None,
     seed: int = 0,
     file: str | Path | None = None,
 ) -> Iterator[tuple[md.MuData, ...]]:
-    """Pairs (train, test), each sample in one test part; arguments as in `split`, with `k` folds or a `file`."""
-    if (k is None) == (file is None):
-        raise RecipeError("needs either a number of folds or a file", where="folds")
+    """Pairs (train, test), each sample in one test part; arguments as in `split`.
+
+    With one of `k` folds; a `file`; or the column `leave_out`, each of whose values (sites) is the test part once,
+    where training samples of a `group` (patient) that the site has too are left out of its fold.
+    """
+    if sum(way is not None for way in (k, leave_out, file)) != 1:
+        raise RecipeError("needs either a number of folds, a column to leave out or a file", where="folds")
     keys = Split(
-        folds=k, group=group, stratify=stratify, order=order, seed=seed, file=None if file is None else str(file)
-    )
+        folds=k, leave_out=leave_out, group=group, sites=sites, stratify=stratify, order=order, seed=seed,
+        file=None if file is None else str(file),
+    )  # fmt: skip
     return (take(mdata, parts) for parts in labels(mdata.obs, keys))
 
 
@@ -160,7 +185,9 @@ def labels(obs: pd.DataFrame, keys: Split, *, root: Path | None = None) -> list[
         One per fold (a single one unless there are folds): index = sample ids in the order of `obs`, values `train`,
         `valid`, `test`. Samples that a file or column leaves out are not in it.
     """
-    columns = {"group": keys.group, "stratify": keys.stratify, "order": keys.order}
+    columns = {"group": keys.group, "sites": keys.sites, "stratify": keys.stratify, "order": keys.order}
+    if keys.leave_out is not None:
+        return left_out(obs, keys.leave_out, group=keys.group)
     if keys.file is not None:
         path = Path(keys.file) if root is None else root / keys.file
         return [_of_cohort(found, obs.index, str(path)) for found in read_folds(path)]
@@ -187,6 +214,7 @@ def assign(
     fractions: tuple[float, ...] = DEFAULT,
     *,
     group: str | None = None,
+    sites: str | None = None,
     stratify: str | None = None,
     order: str | None = None,
     seed: int = 0,
@@ -194,7 +222,8 @@ def assign(
     """`train`, `valid` or `test` for every sample id of `obs` (arguments and errors as in `split`)."""
     shares = checked(fractions)
     names = np.array(PARTS if len(shares) == 3 else ("train", "test"), dtype=object)
-    number = numbers(obs, shares, columns={"group": group, "stratify": stratify, "order": order}, seed=seed)
+    columns = {"group": group, "stratify": stratify, "order": order}
+    number = _numbers(obs, shares, sites=sites, columns=columns, seed=seed)
     return pd.Series(names[number.to_numpy()], obs.index, dtype=object, name="split")
 
 
@@ -203,6 +232,7 @@ def assign_folds(
     k: int,
     *,
     group: str | None = None,
+    sites: str | None = None,
     stratify: str | None = None,
     order: str | None = None,
     seed: int = 0,
@@ -210,7 +240,19 @@ def assign_folds(
     """The number 0..k-1 of the fold whose test part each sample id of `obs` belongs to."""
     if k < 2:
         raise RecipeError("too few folds", where="folds", met=k, wanted="at least 2")
-    return numbers(obs, (1,) * k, columns={"group": group, "stratify": stratify, "order": order}, seed=seed)
+    columns = {"group": group, "stratify": stratify, "order": order}
+    return _numbers(obs, (1,) * k, sites=sites, columns=columns, seed=seed)
+
+
+def _numbers(
+    obs: pd.DataFrame, shares: tuple[int, ...], *, sites: str | None, columns: dict[str, str | None], seed: int
+) -> pd.Series:
+    """The number of the part of each sample, whole sites in one part where there are sites."""
+    if sites is None:
+        return numbers(obs, shares, columns=columns, seed=seed)
+    if columns["order"] is not None:
+        raise RecipeError("order and sites exclude each other", where="data.split")
+    return preserved(obs, shares, sites=sites, group=columns["group"], stratify=columns["stratify"], seed=seed)
 
 
 def assign_by(obs: pd.DataFrame, by: By) -> pd.Series:

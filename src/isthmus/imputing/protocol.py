@@ -42,7 +42,7 @@ def _split(recipe: ImputeRecipe, target: str, repeat: int) -> Split:
     if recipe.impute.masks is not None:
         return Split(file=str(Path(recipe.impute.masks) / _folds(target, repeat)))
     given = recipe.base.data.split
-    if given.by is not None or given.file is not None:
+    if given.fixed:
         return given
     return given.model_copy(update={"seed": given.seed + repeat})
 

@@ -122,7 +122,7 @@ def settings_of(recipe: ImputeRecipe, lack: Mapping[str, Any], *, alone: bool) -
         hint = "random, sample and feature always have one"
         raise RecipeError("have no meaning here", where="impute.patterns", met=list(keys.patterns or ()), hint=hint)
     made: list[Setting] = []
-    fixed = recipe.base.data.split.file is not None or recipe.base.data.split.by is not None
+    fixed = recipe.base.data.split.fixed
     for pattern in patterns:
         rates = keys.rates if pattern != ROWS else (keys.rates[0],)
         repeats = 1 if pattern == ROWS and fixed else keys.repeats

@@ -163,7 +163,7 @@ def divisions(parts: pd.Series, obs: pd.DataFrame, split: Split, keys: Tuning) -
 
 def _folds(learn: pd.DataFrame, split: Split, keys: Tuning, seed: int) -> pd.Series:
     if keys.folds != "loo":
-        columns = {"group": split.group, "stratify": split.stratify, "order": split.order}
+        columns = {"group": split.group, "sites": split.sites, "stratify": split.stratify, "order": split.order}
         return assign_folds(learn, keys.folds or 5, seed=seed, **columns)
     units = pd.Series(np.arange(len(learn)), index=learn.index)
     if split.group is not None:

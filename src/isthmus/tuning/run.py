@@ -153,7 +153,8 @@ def _number(workers: int | None) -> int:
 
 def _checked(recipe: Recipe, keys: Tuning) -> None:
     """What the sections of a recipe ask of each other."""
-    if keys.nested and recipe.data.split.folds is None and recipe.data.split.file is None:
+    outer = recipe.data.split
+    if keys.nested and outer.folds is None and outer.file is None and outer.leave_out is None:
         raise RecipeError("needs outer folds", where="tune.nested", hint="data.split.folds: 5, or a file with folds")
     if recipe.data.split.folds is not None and not keys.nested:
         hint = "tune: {nested: true} searches within each fold; or give data.split.fractions"
