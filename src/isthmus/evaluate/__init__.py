@@ -1,5 +1,6 @@
 """Arrays in, numbers out: reconstruction and embedding scores, baselines, and how sure they are. No torch."""
 
+from isthmus.evaluate import survival
 from isthmus.evaluate.alignment import foscttm, retrieval
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.baselines import mean_reconstruction, pca_reconstruction, representations
@@ -53,6 +54,7 @@ __all__ = [
     "run_probes",
     "ssim",
     "summarise",
+    "survival",
     "total_correlation",
     "translation",
     "translation_baselines",

@@ -74,7 +74,7 @@ class Pairs:
     @classmethod
     def of(
         cls, time: Any, event: Any, *, kind: Kind = "harrell", censoring: Outcome | None = None,
-        tau: float | None = None,
+        tau: float | int | None = None,
     ) -> Pairs:  # fmt: skip
         """Sort, and weigh every event; see `concordance`."""
         times, events = outcome(time, event)
@@ -101,7 +101,7 @@ class Pairs:
 
 def concordance(
     time: Any, event: Any, risk: Any, *, kind: Kind = "harrell", censoring: Outcome | None = None,
-    tau: float | None = None,
+    tau: float | int | None = None,
 ) -> float:  # fmt: skip
     """Share of comparable pairs that the risks put into the right order.
 
@@ -207,16 +207,23 @@ def bootstrap_concordance(
     masses = rng.multinomial(units, np.full(units, 1 / units), size=resamples)[:, member]
     drawn = {k: np.array([pairs.concordance(r, mass) for mass in masses]) for k, r in risks.items()}
     value = {k: pairs.concordance(finite(r, n, where=k)) for k, r in risks.items()}
-    ends = [(1 - level) / 2, (1 + level) / 2]
     rows = []
     for name, values in drawn.items():
-        row = {"representation": name, "value": value[name], "sd": float(np.nanstd(values, ddof=1))}
-        row |= dict(zip(("lower", "upper"), np.nanquantile(values, ends), strict=True))
+        row = {"representation": name, "value": value[name], **_spread(values, level)}
         if reference in drawn and name != reference:
             gap = values - drawn[reference]
             gap = gap[~np.isnan(gap)]
             row["difference"] = value[name] - value[reference]
-            row |= dict(zip(("difference_lower", "difference_upper"), np.quantile(gap, ends), strict=True))
+            row |= {f"difference_{k}": v for k, v in _spread(gap, level).items() if k != "sd"}
             row["p"] = min(1.0, 2 * (min((gap <= 0).sum(), (gap >= 0).sum()) + 1) / (len(gap) + 1))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _spread(values: np.ndarray, level: float) -> dict[str, float]:
+    """`sd`, `lower` and `upper` of what is known; NaN of fewer than two."""
+    known = values[~np.isnan(values)]
+    if len(known) < 2:
+        return dict.fromkeys(("sd", "lower", "upper"), float("nan"))
+    lower, upper = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return {"sd": float(known.std(ddof=1)), "lower": float(lower), "upper": float(upper)}

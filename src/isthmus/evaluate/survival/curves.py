@@ -39,7 +39,7 @@ class KaplanMeier:
     upper: np.ndarray
     at_risk: np.ndarray
 
-    def at(self, times: np.ndarray | list[float]) -> np.ndarray:
+    def at(self, times: Any) -> np.ndarray:
         """Survival at some times; flat past the last."""
         return Steps(self.time, self.survival).at(times)
 

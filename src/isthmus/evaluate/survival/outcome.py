@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -55,13 +54,13 @@ class Steps:
     value: np.ndarray
     start: float = 1.0
 
-    def at(self, times: np.ndarray | Sequence[float]) -> np.ndarray:
+    def at(self, times: Any) -> np.ndarray:
         """The value at each of some times, a jump at the time itself included."""
-        return self._values[np.searchsorted(self.time, times, side="right")]
+        return np.asarray(self._values[np.searchsorted(self.time, times, side="right")])
 
-    def before(self, times: np.ndarray | Sequence[float]) -> np.ndarray:
+    def before(self, times: Any) -> np.ndarray:
         """The value just before each of some times: f(t-)."""
-        return self._values[np.searchsorted(self.time, times, side="left")]
+        return np.asarray(self._values[np.searchsorted(self.time, times, side="left")])
 
     @property
     def _values(self) -> np.ndarray:
@@ -87,12 +86,12 @@ def censoring_curve(censoring: Outcome) -> Steps:
 
 
 def weights(time: np.ndarray, event: np.ndarray, g: Steps) -> np.ndarray:
-    """1 / G(t-) of every event, 0 of the censored; infinite weights are refused by the caller's horizon."""
+    """1 / G(t-) of every event, 0 of the censored and where G is 0 (see `check_reach`)."""
     share = g.before(time)
-    return np.divide(1.0, share, out=np.zeros(len(time)), where=event & (share > 0))
+    return np.asarray(np.divide(1.0, share, out=np.zeros(len(time)), where=event & (share > 0)))
 
 
-def check_reach(time: np.ndarray, event: np.ndarray, g: Steps, *, horizon: float) -> None:
+def check_reach(time: np.ndarray, event: np.ndarray, g: Steps, *, horizon: float | int) -> None:
     """Refuse events at a time by which everybody of train was censored: nothing says what they weigh."""
     if (bad := event & (time <= horizon) & (g.before(time) <= 0)).any():
         raise DataError(
