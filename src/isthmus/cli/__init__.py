@@ -19,6 +19,8 @@ VERBS = {
     "impute": "fill what is missing by the method that fills best what is known",
     "associate": "which features of two modalities go together, groups taken out",
     "apply": "a saved model on new samples",
+    "audit": "what a run's model gives away of its samples",
+    "slides": "whole-slide images to tiles and features, attention over them",
     "simulate": "write a cohort with planted truth",
     "models": "the architectures there are",
     "steps": "the preparation steps there are",
@@ -90,7 +92,11 @@ def _application(given: list[str]) -> Any:
         raise InputError("no such command", met=asked, hint=hint)
     for verb, text in VERBS.items():
         if verb == asked:
-            app.command(verb, help=None)(importlib.import_module(f"isthmus.cli.{verb}").command)
+            module = importlib.import_module(f"isthmus.cli.{verb}")
+            if hasattr(module, "app"):
+                app.add_typer(module.app, name=verb)
+            else:
+                app.command(verb, help=None)(module.command)
         else:
             app.command(verb, help=text)(_absent)
     app.callback()(_options)
