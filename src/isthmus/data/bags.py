@@ -32,7 +32,19 @@ import pandas as pd
 from isthmus.data.write import atomic
 from isthmus.errors import DataError
 
-__all__ = ["BAG", "Bags", "Part", "Store", "as_adata", "bags_of", "build_store", "cache_folder", "is_bag", "temporary"]
+__all__ = [
+    "BAG",
+    "STORE",
+    "Bags",
+    "Part",
+    "Store",
+    "as_adata",
+    "bags_of",
+    "build_store",
+    "cache_folder",
+    "is_bag",
+    "temporary",
+]
 
 log = logging.getLogger("isthmus.data")
 BAG, STORE = "bag", "bags"
@@ -49,6 +61,7 @@ class Part:
     length: int
     load: Callable[[], tuple[np.ndarray, np.ndarray | None]]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    file: str = ""
 
 
 class Store:
@@ -207,13 +220,16 @@ def _loaded(part: Part, width: int) -> tuple[np.ndarray, np.ndarray | None]:
     values, where = part.load()
     if values.shape != (part.length, width):
         raise DataError(
-            "has changed while it was read", where=part.name, met=values.shape, wanted=f"{part.length} x {width}"
+            "has changed while it was read",
+            where=part.file or part.name,
+            met=values.shape,
+            wanted=f"{part.length} x {width}",
         )
     if not (good := np.isfinite(values)).all():
         i, j = np.argwhere(~good)[0]
         raise DataError(
-            "a feature is not finite", where=f"{part.name}, instance {i}, feature {j}", met=float(values[i, j]),
-            wanted="a number", hint="encode the slide again, or leave it out",
+            "a feature is not finite", where=f"{part.file or part.name}, instance {i}, feature {j}",
+            met=float(values[i, j]), wanted="a number", hint="encode the slide again, or leave it out",
         )  # fmt: skip
     return values, where
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from isthmus.data.bags import BAG
 from isthmus.data.bombs import check_hdf5, damage
 from isthmus.data.cohort import quiet
 from isthmus.data.compress import start_of
@@ -114,7 +115,7 @@ def _names(adata: ad.AnnData, x: Any, source: Source, where: str) -> list[str]:
 
 def is_table(adata: ad.AnnData) -> bool:
     """Whether a modality is a table, rather than images or bags."""
-    return not is_image(adata) and (adata.n_vars > 0 or "bag" not in adata.obs)
+    return not is_image(adata) and (adata.n_vars > 0 or BAG not in adata.obs)
 
 
 def clean(adata: ad.AnnData, where: str) -> ad.AnnData:

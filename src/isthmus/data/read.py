@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from isthmus.data.align import check_overlap, merged_obs, oriented
+from isthmus.data.bag_files import bagged, feature_folder, read_bags, tell_unmatched
+from isthmus.data.bags import BAG, bags_of, is_bag
 from isthmus.data.cohort import build, combinations
 from isthmus.data.compress import MAGIC
 from isthmus.data.containers import CONTAINERS, clean, modality_of, read_container, selected
@@ -21,7 +23,7 @@ from isthmus.data.images import is_image, picture_of, size
 from isthmus.data.obs import tidy
 from isthmus.data.source import Source, existing, expand, source_of
 from isthmus.data.tables import EXCEL, FEATHER, PARQUET, Grid, frame_grid, indexed, obs_frame, read_grid, read_obs
-from isthmus.errors import DataError, RecipeError
+from isthmus.errors import DataError, RecipeError, closest
 
 __all__ = ["Source", "combinations", "read"]
 
@@ -45,7 +47,7 @@ def read(
         Modality -> path, DataFrame (index = ids), AnnData, or the keys of `Source` (`{path: ..., orientation: ...}`);
         or one h5mu or zarr path, one folder of tables as `ist.write` leaves it, or MuData. Paths may be csv, tsv or
         txt (plain, .gz, .bz2, .xz, .zst), parquet, feather, xlsx, h5ad, h5mu and zarr; images also npz (an array
-        and its ids) and a folder of png, jpeg or tiff files named by sample id.
+        and its ids) and a folder of png, jpeg or tiff files named by sample id; bags a folder of h5 or pt files.
     obs
         Annotations of the samples: a table whose first column (or `id_column`) holds sample ids.
     root
@@ -60,7 +62,7 @@ def read(
         The union of all samples: first those of `obs` in its order, then by first appearance. `.obs` has the
         annotations unprefixed. Each modality is an AnnData of its own samples x features: X is float32 (float64 where
         float32 would lose a whole number), dense with NaN for missing, or CSR where it came sparse. Images are
-        `obsm["image"]`, n x H x W x C, of an AnnData without variables.
+        `obsm["image"]`, n x H x W x C, of an AnnData without variables. Of bags X is the mean of each.
 
     Raises
     ------
@@ -93,9 +95,11 @@ def _cohort(
 ) -> md.MuData:
     """The aligned cohort, and a line in the log for each combination of modalities."""
     check_overlap(modalities, obs)
+    tell_unmatched(modalities, obs)
+    keys = {m: a.obs.pop(BAG) for m, a in modalities.items() if is_bag(a)}
     table = tidy(merged_obs(modalities, obs, where if len(where) < 200 else "obs"))
-    for adata in modalities.values():
-        adata.obs = adata.obs[["bag"]] if "bag" in adata.obs else pd.DataFrame(index=adata.obs_names)
+    for m, adata in modalities.items():
+        adata.obs = keys[m].to_frame() if m in keys else pd.DataFrame(index=adata.obs_names)
     mdata = build(modalities, table, uns=uns)
     log.info("%d samples, %s", mdata.n_obs, ", ".join(f"{m} {_shape(a)}" for m, a in mdata.mod.items()))
     if len(mdata.mod) > 1:
@@ -105,6 +109,8 @@ def _cohort(
 
 
 def _shape(adata: ad.AnnData) -> str:
+    if is_bag(adata):
+        return f"{adata.n_obs} bags of {int(bags_of(adata).lengths.sum())} x {adata.n_vars}"
     return f"{adata.n_obs} images {size(picture_of(adata).shape)}" if is_image(adata) else size(adata.shape)
 
 
@@ -113,7 +119,7 @@ def _one_path(path: Path, obs: Any) -> tuple[Any, Any]:
     path = existing(path)
     if path.suffix.lower() in (".h5mu", ".zarr") and (found := read_container(path)) is not None:
         if isinstance(found, md.MuData):
-            return found, obs
+            return _with_bags(found, path), obs
         raise DataError("holds a single AnnData", where=str(path), hint=f"name its modality: {{rna: {path.name}}}")
     if not path.is_dir():
         hint = f"name its modality: {{rna: {path.name}}}"
@@ -123,6 +129,14 @@ def _one_path(path: Path, obs: Any) -> tuple[Any, Any]:
         raise DataError("is a folder without a table in it (nor zarr)", where=str(path), wanted="csv or parquet files")
     given = tables.pop("obs", None)
     return tables, given if obs is None else obs
+
+
+def _with_bags(mdata: md.MuData, path: Path) -> md.MuData:
+    """The cohort of a file with the bags that its modalities name; relative files start at its folder."""
+    made = {m: bagged(a, f"{path}, {m}", base=path.parent) for m, a in mdata.mod.items()}
+    if all(made[m] is mdata.mod[m] for m in made):
+        return mdata
+    return build(made, mdata.obs, uns=mdata.uns)
 
 
 def _suffix(path: Path) -> str:
@@ -143,7 +157,7 @@ def _of_mudata(mdata: md.MuData, obs: Any, root: Path | None, defaults: Mapping[
         raise DataError("MuData within MuData", met=nested[0], wanted="AnnData as modalities")
     for name in mdata.mod:
         _check_name(name)
-    modalities = {m: clean(a, m) for m, a in mdata.mod.items()}
+    modalities = {m: clean(bagged(a, m), m) for m, a in mdata.mod.items()}
     own = mdata.obs if mdata.obs.shape[1] else None
     annotated = own if obs is None else _obs(obs, root, _applicable(obs, defaults))
     if own is not None and obs is None:
@@ -203,7 +217,7 @@ def _open(
         source = source_of("-", defaults, where=f"read.{name}")
         if isinstance(given, pd.DataFrame):
             return frame_grid(indexed(given, source, name), name, source), source.orientation
-        return _container(given, source, name), None
+        return _container(given, source, name, base=root), None
     if not isinstance(given, str | Path | Source | Mapping):
         hint = "an array has no sample ids: pandas.DataFrame(x, index=ids, columns=features)"
         wanted = "a path, a DataFrame or AnnData"
@@ -214,16 +228,31 @@ def _open(
     if kind in CONTAINERS:
         found = read_container(path)
         adata = modality_of(found, source.modality, str(path)) if isinstance(found, md.MuData) else found
-        return _container(adata, source, str(path)), None
+        return _container(adata, source, str(path), base=path.parent), None
     if kind in ARRAYS:
         return _container(read_array(path, source), source, str(path)), None
     if path.is_dir() and holds_pictures(path):
         return _container(read_folder(path), source, str(path)), None
+    if path.is_dir() and feature_folder(path) is not None:
+        return clean(read_bags(path, source, root=root), str(path)), None
     if path.is_dir():
-        raise DataError("is a folder", where=str(path), wanted="a file, a folder of images, or a folder called .zarr")
+        wanted = "a file, a folder of images or of slides' features (h5, pt), or a folder called .zarr"
+        raise DataError("is a folder", where=str(path), wanted=wanted)
     if kind not in READABLE:
         raise DataError("has a suffix that is not read", where=str(path), met=kind, wanted=", ".join(READABLE))
+    if source.bag_of is not None:
+        return _bags_of_table(path, source), None
     return read_grid(path, source), source.orientation
+
+
+def _bags_of_table(path: Path, source: Source) -> ad.AnnData:
+    """A table's rows as instances of the samples that a column names."""
+    frame, column = read_obs(path, source), str(source.bag_of)
+    if column not in frame.columns:
+        raise DataError("has no such column", where=str(path), met=column, hint=closest(column, frame.columns))
+    grid = frame_grid(frame.drop(columns=column), str(path), source)
+    rows = ad.AnnData(grid.values, frame[[column]].set_axis(grid.rows), pd.DataFrame(index=grid.columns))
+    return clean(bagged(rows, str(path), column=column), str(path))
 
 
 def _check_name(name: object) -> None:
@@ -233,9 +262,9 @@ def _check_name(name: object) -> None:
         raise RecipeError("is no name for a modality", where="read", met=name, wanted=wanted)
 
 
-def _container(adata: ad.AnnData, source: Source, where: str) -> ad.AnnData:
-    adata = selected(adata, source, where)
-    if source.orientation == "samples_in_columns" and not is_image(adata):
+def _container(adata: ad.AnnData, source: Source, where: str, base: Path | None = None) -> ad.AnnData:
+    adata = bagged(selected(adata, source, where), where, column=source.bag_of, base=base)
+    if source.orientation == "samples_in_columns" and not is_image(adata) and not is_bag(adata):
         adata = adata.T
     if source.duplicates == "first":
         adata = adata[~adata.obs_names.duplicated()]

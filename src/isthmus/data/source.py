@@ -54,6 +54,15 @@ class Source(Config):
     ids: str | None = None
     """Array of an npz file that holds the sample ids (None: the only one), or a text file beside an npy file."""
 
+    bag_of: str | None = None
+    """Column that says of which sample a row is an instance, such as the donor of a cell: makes bags of the rows."""
+    slides: str | None = None
+    """For a folder of slides' features: table of the sample (second column, `sample` or `patient`) of each slide."""
+    id_pattern: str | None = None
+    """For a folder of slides' features: regular expression for the sample in a file's name (its first group)."""
+    id_length: int | None = Field(None, ge=1)
+    """For a folder of slides' features: leading characters of a file's name that are the sample (12: TCGA patients)."""
+
     @model_validator(mode="before")
     @classmethod
     def _from_path(cls, value: Any) -> Any:
@@ -66,6 +75,8 @@ class Source(Config):
             raise ValueError("layer and obsm exclude each other")
         if self.names is not None and self.obsm is None:
             raise ValueError("names is for the features of obsm, which is not given")
+        if sum(key is not None for key in (self.slides, self.id_pattern, self.id_length)) > 1:
+            raise ValueError("slides, id_pattern and id_length exclude each other")
         if self.separator is not None and self.separator in '\r\n"':
             raise ValueError("separator cannot be a quote or line end")
         return self
