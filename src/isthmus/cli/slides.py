@@ -1,0 +1,120 @@
+"""`isthmus slides tile|encode|heatmap`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+app = typer.Typer(
+    help="Whole-slide images to tissue, tiles and features; attention over the thumbnail.",
+    invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+
+Slides = Annotated[
+    list[str],
+    typer.Argument(help="image files, folders of them, or a csv with a column slide (name, mpp)", metavar="SLIDES..."),
+]
+Scale = Annotated[float | None, typer.Option(help="microns per pixel of level 0, where slides do not say it")]
+Workers = Annotated[int, typer.Option(min=1, help="processes")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what was made by other settings")]
+
+
+@app.callback()
+def verbs(context: typer.Context) -> None:
+    """Whole-slide images to tissue, tiles and features; attention over the thumbnail."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("tile")
+def tile(
+    slides: Slides,
+    out: Annotated[Path, typer.Option(help="the folder")],
+    mpp: Annotated[float, typer.Option(help="microns per pixel of the tiles (20x is about 0.5)")] = 0.5,
+    size: Annotated[int, typer.Option(help="side of a tile in pixels")] = 256,
+    overlap: Annotated[int, typer.Option(help="pixels that neighbours share")] = 0,
+    min_tissue: Annotated[float, typer.Option(help="least share of tissue in a tile, 0..1")] = 0.5,
+    slide_mpp: Scale = None,
+    threshold: Annotated[
+        int | None, typer.Option(min=0, max=254, help="saturation, 0..255, above which is tissue [by Otsu]")
+    ] = None,
+    speck: Annotated[float, typer.Option(min=0, help="smallest area of tissue, square microns")] = 5_000.0,
+    hole: Annotated[float, typer.Option(min=0, help="largest gap in tissue that is filled, square microns")] = 10_000.0,
+    workers: Workers = 1,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find tissue and lay tiles over it.
+
+    Leaves patches/NAME_patches.h5 (coordinates in pixels of level 0, as TRIDENT and CLAM read them),
+    thumbnails/NAME.png (tissue outlined, tiles drawn) and slides.csv. A broken slide is told and the others go on; the
+    exit code is then 2. The table slides.csv is printed last.
+    """
+    from isthmus.slides.cohort import TABLE, listed_slides, tile_all
+    from isthmus.slides.tiles import Tissue
+
+    settings = {"mpp": mpp, "size": size, "overlap": overlap, "min_tissue": min_tissue}
+    tissue = Tissue(threshold, speck, hole)
+    found = tile_all(
+        listed_slides(slides, mpp=slide_mpp),
+        out,
+        settings=settings,
+        tissue=tissue,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    _end(found, "tiled", f"see {out / TABLE}")
+    typer.echo(out / TABLE)
+
+
+@app.command("encode")
+def encode(
+    slides: Slides,
+    tiles: Annotated[Path, typer.Option(help="the folder that tile (or TRIDENT, or CLAM) wrote")],
+    out: Annotated[Path, typer.Option(help="the folder: one HDF5 file a slide")],
+    encoder: Annotated[
+        str, typer.Option(help="colour, small_cnn, module:function, FILE.pt, FILE.pt2, timm:NAME or hf:FOLDER")
+    ] = "colour",
+    weights: Annotated[Path | None, typer.Option(help="local file with the weights of timm:NAME")] = None,
+    resize: Annotated[int | None, typer.Option(help="side that networks see tiles at, such as 224")] = None,
+    normalise: Annotated[
+        Literal["imagenet", "unit"], typer.Option(help="colours for networks: ImageNet's mean and spread, or 0..1")
+    ] = "imagenet",
+    batch: Annotated[int, typer.Option(min=1, help="tiles at once")] = 64,
+    half: Annotated[bool, typer.Option("--half", help="write float16")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    seed: Annotated[int, typer.Option(help="of small_cnn")] = 0,
+    slide_mpp: Scale = None,
+    workers: Workers = 1,
+    overwrite: Overwrite = False,
+) -> None:
+    """Features of every tile, by an encoder that you have: nothing is downloaded.
+
+    Leaves NAME.h5 with features (N x D) and coords, as TRIDENT does; the folder is what data.read takes as a modality.
+    A run that was stopped goes on where it was. A module, a .pt or a .pt2 file runs its own code: name only what you
+    trust. A broken slide is told and the others go on; the exit code is then 2.
+    """
+    from isthmus.slides.cohort import encode_all, listed_slides
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    keys: dict[str, Any] = {
+        "normalise": normalise, "resize": resize, "weights": weights, "device": device, "seed": seed, "batch": batch,
+        "half": half,
+    }  # fmt: skip
+    found = encode_all(
+        listed_slides(slides, mpp=slide_mpp), out, tiles=tiles, encoder=encoder, keys=keys, workers=workers,
+        overwrite=overwrite,
+    )  # fmt: skip
+    _end(found, "encoded", "the features of the others are written")
+    typer.echo(out)
+
+
+def _end(found: Any, done: str, hint: str) -> None:
+    """An error where a slide was left out."""
+    from isthmus.errors import DataError
+
+    if n := int((found["error"] != "").sum()):
+        raise DataError(f"{n} of {len(found)} slides could not be {done}", hint=hint)
