@@ -27,7 +27,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import mudata as md
@@ -178,6 +178,7 @@ def attributions(
     source: str | None = None,
     absolute: bool = True,
     reduced: Reduced | None = None,
+    score: Score | None = None,
 ) -> dict[str, np.ndarray]:
     """Mean attributions of the posterior means to the entries of the samples, f x d an encoded modality.
 
@@ -195,6 +196,8 @@ def attributions(
         The mean over samples of absolute values; else the signed mean.
     reduced
         What leads from coordinates to features; None: the model reads features.
+    score
+        What is attributed instead of the posterior means, a column each.
 
     Raises
     ------
@@ -204,7 +207,7 @@ def attributions(
         No sample can be encoded.
     """
     names = module.sources if source is None else (source,)
-    called = Called(module, names, lambda batch: module.encode(batch, source))
+    called = Called(module, names, score or (lambda batch: module.encode(batch, source)))
     attribute = _explainer(called, method, slopes=reduced is not None)
     total: dict[str, np.ndarray] = {}
     n = 0
@@ -222,6 +225,35 @@ def attributions(
                     found = reduced.features(m, batch.index, found) if here else found * batch.x[m].numpy()
                 column = (np.abs(found) if absolute else found).sum(axis=0)
                 total.setdefault(m, np.zeros((len(column), width)))[:, j] += column
+    return {m: v / n for m, v in total.items()}
+
+
+def slopes(
+    module: Architecture,
+    samples: Samples,
+    score: Score,
+    *,
+    source: str | None = None,
+    absolute: bool = False,
+    wide: Inverse | None = None,
+) -> dict[str, np.ndarray]:
+    """Mean derivatives of a score by the entries of the samples, f x columns an encoded modality; 0 for missing ones.
+
+    `wide`: modality and derivatives by units (n x units) to those by features; None: units are features.
+    """
+    names = module.sources if source is None else (source,)
+    total: dict[str, np.ndarray] = {}
+    n = 0
+    for batch in _encodable(module.eval(), samples, source):
+        tensors = {m: batch.x[m].clone().requires_grad_() for m in names}
+        scores, n = score(replace(batch, x={**batch.x, **tensors})), n + len(batch)
+        for j in range(scores.shape[1]):
+            found = torch.autograd.grad(scores[:, j].sum(), list(tensors.values()), retain_graph=True)
+            for m, value in zip(names, found, strict=True):
+                slope = torch.where(batch.observed[m], value, 0.0).double().numpy()
+                slope = slope if wide is None else wide(m, slope)
+                column = (np.abs(slope) if absolute else slope).sum(axis=0)
+                total.setdefault(m, np.zeros((len(column), scores.shape[1])))[:, j] += column
     return {m: v / n for m, v in total.items()}
 
 

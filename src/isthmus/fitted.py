@@ -24,15 +24,15 @@ from isthmus.data.batches import Samples, samples
 from isthmus.data.cohort import build
 from isthmus.data.images import as_adata
 from isthmus.errors import DataError, RecipeError, closest
+from isthmus.explaining import Explained, explained
 from isthmus.filling import gaps, interval
 from isthmus.latent import draws, path
+from isthmus.predicting import predictions
 from isthmus.prepare.preparation import Preparation
 from isthmus.types import Batch, Spec, plain
 
 log = logging.getLogger("isthmus.fitted")
 EMBED_BATCH = 1024
-POINTS = 256
-"""Draws of the latent space that stand for the training samples where there are none."""
 
 
 @dataclass(eq=False)
@@ -114,19 +114,30 @@ class Fitted:
             seen.append(self.module.encodable(kept))
         empty = ~torch.cat(seen).numpy()
         if empty.any():
-            log.warning(
-                "%d samples have nothing observed of %s: their embedding is NaN",
-                empty.sum(),
-                source or "the model's modalities",
-            )
-        var = pd.DataFrame(
-            {"block": pd.Categorical(self.module.blocks or ["shared"] * self.latent)},
-            index=list(self.module.latent_names),
-        )
+            of = source or "the model's modalities"
+            log.warning("%d samples have nothing observed of %s: their embedding is NaN", empty.sum(), of)
+        blocks = pd.Categorical(self.module.blocks or ["shared"] * self.latent)
+        var = pd.DataFrame({"block": blocks}, index=list(self.module.latent_names))
         found = ad.AnnData(_blanked(torch.cat(means).numpy(), empty), obs=mdata.obs.copy(), var=var)
         if sds:
             found.layers["sd"] = _blanked(torch.cat(sds).numpy(), empty)
         return found
+
+    def predict(self, mdata: Data, source: str | None = None) -> pd.DataFrame:
+        """What the heads say of any samples, from all of their modalities or from `source` alone.
+
+        Returns
+        -------
+        DataFrame
+            A row per sample: `<head>/<class>` probabilities, `<head>` in original units, `<head>/log_risk` (and of
+            discrete time `<head>/survival/<time>`). A sample of which nothing is observed has a row of NaN.
+
+        Raises
+        ------
+        RecipeError
+            The model has no heads.
+        """
+        return predictions(self.module, np.asarray(self.embed(mdata, source).X), self._cohort(mdata).obs_names)
 
     def reconstruct(self, mdata: Data) -> md.MuData:
         """Every modality as the decoder sees it, in original units, for every sample (absent modalities too)."""
@@ -148,8 +159,8 @@ class Fitted:
             raise RecipeError("keeps the modalities apart: nothing passes from one to another", where="translate")
         mdata, source, target = self._cohort(mdata), self._source(source), self.known(target)
         parts, seen = [], []
-        for batch in self._batches(mdata):
-            parts.append(self.module.decode(self.module.encode(batch, source))[target])
+        for batch in self._batches(mdata, told=True):
+            parts.append(self.module.decode(self.module.encode(batch, source), batch.covariates)[target])
             seen.append(batch.present(source))
         rows = torch.cat(seen).numpy()
         if not rows.any():
@@ -174,7 +185,7 @@ class Fitted:
 
     def explain(
         self, mdata: Data | None = None, *, method: str = "jacobian", source: str | None = None,
-        units: str = "prepared", per: str = "unit", absolute: bool | None = None,
+        units: str = "prepared", per: str = "unit", absolute: bool | None = None, head: str | None = None,
     ) -> pd.DataFrame:  # fmt: skip
         """How every feature is tied to every latent dimension; formulas in `isthmus.attribution`.
 
@@ -195,6 +206,8 @@ class Fitted:
         absolute
             The mean of absolute values; by default that of `jacobian` is signed. Signed attributions of a cohort
             about the baseline average out, and those of a single sample sum to its embedding beyond the baseline's.
+        head
+            What this head reads, through the encoder, instead of the dimensions; its columns are those of `predict`.
 
         Returns
         -------
@@ -210,24 +223,10 @@ class Fitted:
         """
         attribution.check(method, source=source, given=mdata is not None, units=units, per=per)
         only = None if source is None else self._source(source)
-        found = None if mdata is None else self._samples(self._cohort(mdata))
-        if method == "jacobian":
-            z = draws(self.moments, POINTS, 0, of="posterior")
-            z = z if found is None else attribution.points(self.module.eval(), found, only)
-            inverse = self.preparation.original if units == "original" else None
-            wide: Any = self.preparation.directions
-            parts = attribution.loadings(self.module, z, absolute=bool(absolute), inverse=inverse, wide=wide)
-        else:
-            assert found is not None
-            assert mdata is not None
-            wide, whole = attribution.reduced(self.preparation, self._cohort(mdata)), absolute is None or absolute
-            parts = attribution.attributions(self.module, found, method, source=only, absolute=whole, reduced=wide)
-        features = {m: self.features(m) if units == "original" else pd.Index(self.spec[m].features) for m in parts}
-        answer = attribution.table(parts, features, self.module.latent_names)
-        if per == "unit":
-            return answer
-        sd = self.moments["covariance"].diagonal().sqrt().double().numpy()
-        return answer.mul(sd, axis=1) if method == "jacobian" else answer.div(np.where(sd > 0, sd, np.inf), axis=1)
+        given = None if mdata is None else self._cohort(mdata)
+        found = None if given is None else self._samples(given)
+        of = Explained(self.module, self.preparation, self.moments, given, found)
+        return explained(of, method=method, source=only, units=units, per=per, absolute=absolute, head=head)
 
     def sample(self, n: int, seed: int = 0, *, of: str | None = None) -> md.MuData:
         """New samples: the decoder's mean at draws of the latent dimensions, in original units.
@@ -331,18 +330,19 @@ class Fitted:
         }
         store.save(Path(path), store.Stored(dict(self.module.state_dict()), learnt, description))
 
-    def _batches(self, mdata: md.MuData) -> Iterator[Batch]:
+    def _batches(self, mdata: md.MuData, *, told: bool = False) -> Iterator[Batch]:
+        """The samples prepared, with covariates where decoders are `told` them."""
         self.module.eval()
-        return self._samples(mdata).batches(EMBED_BATCH)
+        return self._samples(mdata, told=told).batches(EMBED_BATCH)
 
-    def _samples(self, mdata: md.MuData) -> Samples:
-        return samples(self.preparation.transform(mdata), self.spec)
+    def _samples(self, mdata: md.MuData, *, told: bool = False) -> Samples:
+        return samples(self.preparation.transform(mdata), self.spec, mdata.obs if told else None, targets=False)
 
     @torch.no_grad()
     def means(self, mdata: md.MuData) -> dict[str, np.ndarray]:
         """The likelihood's means, n x f a modality, on the scale of the prepared values."""
         parts: dict[str, list[Tensor]] = {m: [] for m in self.spec.names}
-        for batch in self._batches(mdata):
+        for batch in self._batches(mdata, told=True):
             for m, d in self.module(batch).x_hat.items():
                 parts[m].append(d.mean)
         return {m: self.preparation.widened(m, torch.cat(v).numpy()) for m, v in parts.items()}

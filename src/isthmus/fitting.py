@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import mudata as md
@@ -19,7 +20,6 @@ from isthmus.data.bags import is_bag
 from isthmus.data.batches import Samples, samples
 from isthmus.data.cohort import take_samples
 from isthmus.data.images import is_image
-from isthmus.data.obs import class_names
 from isthmus.errors import DataError, RecipeError, closest
 from isthmus.fitted import EMBED_BATCH, Fitted
 from isthmus.loading import config
@@ -28,10 +28,11 @@ from isthmus.prepare.preparation import BAGS, PIXELS, Preparation
 from isthmus.prepare.preparation import DEFAULT as TABLE
 from isthmus.prepare.prepared import Prepared
 from isthmus.prepare.step import Entry
+from isthmus.supervising import forget, supervision_of, wrapped
 from isthmus.training import calibration, devices, engine, optimizers
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.settings import Training
-from isthmus.types import COUNTS, Kind, Modality, Spec, Target
+from isthmus.types import COUNTS, Kind, Modality, Spec
 
 log = logging.getLogger("isthmus.fit")
 LIKELIHOODS: tuple[str, ...] = get_args(Likelihood)
@@ -46,6 +47,8 @@ def fit(
     *,
     prepare: Mapping[str, Sequence[Any]] | None = None,
     likelihood: Mapping[str, str] | None = None,
+    heads: Mapping[str, Any] | None = None,
+    confounders: Any = None,
     training: Training | Mapping[str, Any] | None = None,
     keeper: Keeper | None = None,
     watch: engine.Watch | None = None,
@@ -67,6 +70,12 @@ def fit(
         for images `[{pixels: channel}]` if they are gaussian, `[pixels]` if they are bernoulli.
     likelihood
         Modality to `gaussian` (default), `bernoulli`, `poisson`, `nb` or `zinb`.
+    heads
+        Name to what is predicted from the embedding, such as `{"subtype": {"kind": "class"}, "os": {"kind": "cox",
+        "time": "os_months", "event": "os_event"}}`; see `isthmus.supervising_keys.Head`.
+    confounders
+        Columns of obs that the embedding should not tell of, such as `{"columns": ["site"], "method":
+        "conditional"}`; see `isthmus.supervising_keys.Confounders`.
     training
         Settings of the training loop.
     keeper
@@ -100,14 +109,14 @@ def fit(
     names = list(train.mod)
     name = registry.name_of(model)
     _check_number(registry.get(name), name, names)
-    likelihoods = _likelihoods(likelihood or {}, names)
+    likelihoods, asked = _likelihoods(likelihood or {}, names), supervision_of(heads, confounders)
     _check_tables(train)
     preparation = Preparation.parse(prepare, names, defaults=_default_steps(train, likelihoods))
     _check_span(preparation, name, likelihoods, training)
     prepared = preparation.fit(train).transform(train)
     for m in names:
         _check_values(prepared[m], m, likelihoods[m])
-    spec = _spec(prepared, likelihoods, _targets(model, train, valid))
+    spec = replace(_spec(prepared, likelihoods), **asked.learnt(train.obs, model))
     settings = config(name, model.model_dump()).loaded({m.name: m.features for m in spec})
     train_samples = samples(prepared, spec, train.obs)
     valid_samples = None if valid is None else samples(preparation.transform(valid), spec, valid.obs)
@@ -115,13 +124,16 @@ def fit(
         with devices.told_memory("model", model, "fewer latent dimensions, narrower hidden layers, or fewer features"):
             module = registry.get(name)(settings, spec)
             start_pools(module, train_samples, training.seed)
+            module = wrapped(module, asked, train_samples)
         history = engine.fit(engine.Job(module, train_samples, valid_samples, training, keeper, watch, measure))
+        forget(module)
         moments = _moments(module, train_samples)
         moments |= calibration.half_widths(module, valid_samples or train_samples, training.seed)
     recipe = {
         "model": {"name": name, **settings.model_dump(mode="json")},
         "prepare": preparation.describe(),
         "likelihood": likelihoods,
+        **asked.described,
         "training": training.model_dump(mode="json"),
     }
     return Fitted(module, preparation, recipe, history, moments)
@@ -234,26 +246,7 @@ def _check_values(prepared: Prepared, name: str, likelihood: str) -> None:
             )  # fmt: skip
 
 
-def _targets(model: Config, train: md.MuData, valid: md.MuData | None) -> tuple[Target, ...]:
-    """The columns of obs that the settings name, with the classes of train."""
-    found, obs = {}, train.obs
-    for key in getattr(model, "columns", ()):
-        if (name := getattr(model, key)) is None:
-            continue
-        if name not in obs.columns:
-            hint = closest(name, obs.columns)
-            raise RecipeError("no such column in obs", where=f"model.{key}", met=name, hint=hint)
-        if valid is not None and name not in valid.obs.columns:
-            raise DataError("no such column in obs of valid", where=f"model.{key}", met=name)
-        classes = class_names(obs[name])
-        if len(classes) < 2:
-            met = ", ".join(classes) or "nothing"
-            raise DataError("holds fewer than two classes in train", where=f"model.{key}: {name}", met=met)
-        found[name] = Target(name, "class", classes)
-    return tuple(found.values())
-
-
-def _spec(prepared: Mapping[str, Prepared], likelihoods: Mapping[str, str], targets: tuple[Target, ...]) -> Spec:
+def _spec(prepared: Mapping[str, Prepared], likelihoods: Mapping[str, str]) -> Spec:
     modalities = []
     for m, p in prepared.items():
         library = typical_library(p) if likelihoods[m] in COUNTS else 1.0
@@ -261,7 +254,7 @@ def _spec(prepared: Mapping[str, Prepared], likelihoods: Mapping[str, str], targ
         kind: Kind = "image" if p.picture is not None else "table" if p.instances is None else "bag"
         units = None if p.span is None else p.span.width
         modalities.append(Modality(m, p.shape, kind, likelihoods[m], library, names, units))  # type: ignore[arg-type]
-    return Spec(tuple(modalities), targets, n_train=len(next(iter(prepared.values()))))
+    return Spec(tuple(modalities), n_train=len(next(iter(prepared.values()))))
 
 
 def typical_library(prepared: Prepared) -> float:

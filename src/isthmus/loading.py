@@ -13,7 +13,8 @@ from isthmus.config import Config, validate
 from isthmus.errors import ModelError
 from isthmus.fitted import Fitted
 from isthmus.prepare.preparation import Preparation
-from isthmus.types import Modality, Spec, Target
+from isthmus.supervising import supervision_of, wrapped
+from isthmus.types import Covariate, Modality, Spec, Target
 
 FORGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 """What a description raises whose sums are right and whose content is not."""
@@ -42,17 +43,24 @@ def _described(stored: store.Stored) -> Fitted:
     modalities = [
         {**m, "shape": tuple(m["shape"]), "features": features.get(m["name"], ())} for m in saved["modalities"]
     ]
-    targets = tuple(Target(t["name"], t["kind"], tuple(t["classes"])) for t in saved["targets"])
-    spec = Spec(tuple(Modality(**m) for m in modalities), targets, tuple(saved["covariates"]), saved["n_train"])
+    targets = tuple(Target(**_frozen(t)) for t in saved["targets"])
+    covariates = tuple(Covariate(**_frozen(c)) for c in saved["covariates"])
+    spec = Spec(tuple(Modality(**m) for m in modalities), targets, covariates, saved["n_train"])
     prepared = {m: p.shape for m, p in preparation.pipelines.items()}
     if not len(spec) or any(prepared.get(m.name) != m.shape for m in spec if m.kind != "bag"):
         raise ValueError(f"the model reads {', '.join(spec.names) or 'nothing'}, and the preparation gives {prepared}")
     keys = dict(recipe["model"])
     name = keys.pop("name")
-    module = registry.get(name)(config(name, keys), spec)
+    asked = supervision_of(recipe.get("heads"), recipe.get("confounders"))
+    module = wrapped(registry.get(name)(config(name, keys), spec), asked)
     module.load_state_dict(stored.weights)
     moments = {k.removeprefix("moments/"): v for k, v in stored.learnt.items() if k.startswith("moments/")}
     return Fitted(module.eval(), preparation, recipe, pd.DataFrame(stored.description["history"]), moments)
+
+
+def _frozen(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of a JSON object as tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
 
 
 def config(name: str, keys: Mapping[str, Any]) -> Config:

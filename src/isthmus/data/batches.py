@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from isthmus.data.outcomes import encoded, target_values
 from isthmus.data.table import Array
+from isthmus.data.targets import encoded, target_values
 from isthmus.types import Batch, PackedBags, Spec
 
 INSTANCES = 1 << 17

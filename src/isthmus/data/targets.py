@@ -1,4 +1,7 @@
-"""Columns of obs as numbers: what heads are to predict, and what embeddings should not tell of."""
+"""Columns of obs as numbers: what heads are to predict, and what embeddings should not tell of.
+
+Survival is read by `isthmus.data.outcome`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from isthmus.data.obs import class_codes, class_names
+from isthmus.data.outcome import survival_of
 from isthmus.errors import DataError, closest
 from isthmus.types import Covariate, Target
 
-__all__ = ["column", "covariate_of", "encoded", "events", "is_number", "numbers", "target_values"]
+__all__ = ["column", "covariate_of", "encoded", "is_number", "numbers", "target_values"]
 
 log = logging.getLogger("isthmus.data")
-HAPPENED, NOT = {"1", "true", "yes"}, {"0", "false", "no"}
 
 
 def column(obs: pd.DataFrame, name: str, where: str) -> pd.Series:
@@ -52,32 +55,6 @@ def numbers(values: pd.Series, where: str) -> np.ndarray:
     return found
 
 
-def events(values: pd.Series, where: str, *, turned: bool = False) -> np.ndarray:
-    """A column of events as 0 and 1, float64, NaN where missing; `turned`: it says who was censored instead.
-
-    Takes 0 and 1, false and true, no and yes, and text that begins like `1:DECEASED`.
-
-    Raises
-    ------
-    DataError
-        It holds something else.
-    """
-
-    def one(value: object) -> float:
-        if isinstance(value, float | np.floating) and value.is_integer():
-            value = int(value)
-        word = str(value).strip().lower().partition(":")[0]
-        if word not in HAPPENED | NOT:
-            what = "does not say whether the event happened"
-            raise DataError(what, where=f"{where}: {values.name}", met=value, wanted="0 or 1, or false or true")
-        return float(word in HAPPENED)
-
-    known = values.notna().to_numpy()
-    found = np.full(len(values), np.nan)
-    found[known] = [one(v) for v in values[known]]
-    return 1 - found if turned else found
-
-
 def target_values(obs: pd.DataFrame, target: Target) -> np.ndarray:
     """What a target says of every sample, as `Batch.targets` holds it (see `Target`).
 
@@ -86,21 +63,15 @@ def target_values(obs: pd.DataFrame, target: Target) -> np.ndarray:
     DataError
         A column is not there, or holds something else than the target's kind.
     """
-    where = target.name
-    first, *rest = [column(obs, name, where) for name in target.columns or (target.name,)]
+    where = target.name.replace("/", ".")
+    names = target.columns or (target.name,)
+    if target.kind == "survival":
+        both = survival_of(obs, time=names[0], event=names[1], turned=target.turned, where=where)
+        return np.asarray(both, dtype=np.float32)
+    values = column(obs, names[0], where)
     if target.kind == "class":
-        return class_codes(first, target.classes)
-    if target.kind == "value":
-        return ((numbers(first, where) - target.mean) / target.sd).astype(np.float32)
-    time, event = numbers(first, where), events(rest[0], where, turned=target.turned)
-    if (time < 0).any():
-        met = float(time[time < 0][0])
-        raise DataError(
-            "holds a time before the beginning", where=f"{where}: {first.name}", met=met, wanted="0 or more"
-        )
-    both = np.stack([time, event], axis=1).astype(np.float32)
-    both[np.isnan(both).any(axis=1)] = np.nan
-    return both
+        return class_codes(values, target.classes)
+    return np.asarray((numbers(values, where) - target.mean) / target.sd, dtype=np.float32)
 
 
 def covariate_of(values: pd.Series, where: str, *, as_class: bool = False) -> Covariate:
