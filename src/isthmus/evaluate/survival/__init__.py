@@ -10,11 +10,14 @@ from isthmus.evaluate.survival.concordance import (
 from isthmus.evaluate.survival.cox import Cox, baseline_hazard, survival_curves
 from isthmus.evaluate.survival.curves import KaplanMeier, LogRank, kaplan_meier, log_rank
 from isthmus.evaluate.survival.groups import calibration, cut_points, reach, risk_groups
+from isthmus.evaluate.survival.judged import Fold, Judged, judge
 from isthmus.evaluate.survival.nested import Nested, nested
 from isthmus.evaluate.survival.scores import auc, brier, integrated_brier, mean_auc
 
 __all__ = [
     "Cox",
+    "Fold",
+    "Judged",
     "KaplanMeier",
     "LogRank",
     "Nested",
@@ -28,6 +31,7 @@ __all__ = [
     "concordance",
     "cut_points",
     "integrated_brier",
+    "judge",
     "kaplan_meier",
     "log_rank",
     "mean_auc",

@@ -77,7 +77,7 @@ def calibration(
     return pd.DataFrame(rows, columns=["predicted", "observed", "lower", "upper", "n", "events"])
 
 
-def reach(time: Any, *, share: float = 0.1, least: int = 10) -> float:
+def reach(time: Any, *, share: float = 0.2, least: int = 10) -> float:
     """The longest time at which at least `share` of the samples, and `least` of them, were still observed.
 
     Parameters

@@ -74,10 +74,11 @@ def integrated_brier(time: Any, event: Any, survival: Any, *, times: Any, censor
     at = np.asarray(times, dtype=np.float64)
     if len(at) < 2 or (np.diff(at) <= 0).any():
         raise DataError("is no grid of times", where="times", met=len(at), wanted="two or more, ascending")
-    return _mean_over(at, brier(time, event, survival, times=at, censoring=censoring))
+    return mean_over(at, brier(time, event, survival, times=at, censoring=censoring))
 
 
-def _mean_over(times: np.ndarray, values: np.ndarray) -> float:
+def mean_over(times: np.ndarray, values: np.ndarray) -> float:
+    """The mean of a curve over time, by trapezoids."""
     return float((np.diff(times) * (values[1:] + values[:-1])).sum() / 2 / (times[-1] - times[0]))
 
 

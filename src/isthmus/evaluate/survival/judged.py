@@ -1,0 +1,299 @@
+"""A model's log risks beside those of its baselines on samples it has not seen: everything that a page shows.
+
+Log risks of different folds are on different scales: concordance, Brier score and AUC are means over folds; risk groups
+are cut, and survival is predicted, within each fold and then pooled; the nested test takes folds as strata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from isthmus.evaluate.spread import nadeau_bengio
+from isthmus.evaluate.survival.concordance import Kind, Pairs, bootstrap_concordance
+from isthmus.evaluate.survival.cox import Cox, baseline_hazard, survival_curves
+from isthmus.evaluate.survival.curves import KaplanMeier, LogRank, kaplan_meier, log_rank
+from isthmus.evaluate.survival.groups import calibration, cut_points, reach, risk_groups
+from isthmus.evaluate.survival.nested import Nested, nested
+from isthmus.evaluate.survival.scores import auc, brier, mean_auc, mean_over
+
+NOBODY = "kaplan_meier"
+"""The representation that knows nothing of a sample: the Kaplan-Meier curve of train for everybody."""
+GRID = 60
+FEWEST_PER_COVARIATE = 5
+"""Events that the nested test asks for."""
+RENAMED = {"value": "{}", "p": "{}_difference_p"}
+KINDS: tuple[Kind, ...] = ("harrell", "uno")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split, n train and m test samples.
+
+    Attributes
+    ----------
+    train, test
+        Time and event (1 = happened), n x 2 and m x 2; rows with NaN are left out.
+    risks
+        Representation -> log risks of train (n) and of test (m); test samples for which one is NaN are left out of
+        all.
+    clinical
+        m x p covariates of the test samples as numbers, p from 0.
+    predicted
+        Representation -> k times and the survival (m x k) that it predicts by then, for one that predicts curves
+        itself. Of others, the baseline hazard is learnt from the log risks of train.
+    units
+        Of the m test samples: what is resampled together (patients); None: each on its own.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    risks: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    clinical: np.ndarray
+    predicted: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    units: np.ndarray | None = None
+
+    def complete(self) -> Fold:
+        """The samples of which everything is known."""
+        here = np.isfinite(self.test).all(axis=1)
+        for _, risk in self.risks.values():
+            here = here & np.isfinite(risk)
+        known = np.isfinite(self.train).all(axis=1)
+        return replace(
+            self, train=self.train[known], test=self.test[here],
+            risks={k: (a[known], b[here]) for k, (a, b) in self.risks.items()}, clinical=self.clinical[here],
+            predicted={k: (t, s[here]) for k, (t, s) in self.predicted.items()},
+            units=None if self.units is None else self.units[here],
+        )  # fmt: skip
+
+    def survival(self, name: str, times: np.ndarray) -> np.ndarray:
+        """Predicted survival (m x k) of the test samples by a representation."""
+        if name == NOBODY:
+            return np.broadcast_to(kaplan_meier(*self.train.T).at(times), (len(self.test), len(times))).copy()
+        if name in self.predicted:
+            at, curves = self.predicted[name]
+            at, curves = np.concatenate([[0.0], at]), np.hstack([np.ones((len(curves), 1)), curves])
+            hazard = -np.log(np.maximum(curves, np.finfo(float).tiny))
+            return np.asarray(np.exp(-np.array([np.interp(times, at, row) for row in hazard])))
+        train, test = self.risks[name]
+        seen = np.isfinite(train)
+        time, event = self.train[seen].T
+        return survival_curves(baseline_hazard(time, event, train[seen]), test, times)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How well survival is predicted; tables have a row per representation, the model first.
+
+    Attributes
+    ----------
+    scores
+        `representation`; `harrell` and `uno` with `_sd`, `_lower`, `_upper`, their `_difference` (with `_lower`,
+        `_upper` and `_p`) to the reference; `null_sd`, `null_lower`, `null_upper`, `null_p` of Harrell's C;
+        `integrated_brier`; `auc`; `slope` (log hazard ratio of the log risk: 1 is right, less is too steep).
+    curves
+        `representation`, `time`, `brier`, `auc`.
+    groups, log_rank
+        Kaplan-Meier curve of each risk group of the model, lowest risk first, and the test whether they differ; None
+        where only one group is met.
+    calibration
+        As `calibration` gives, of the model, at `horizon`.
+    nested
+        Representation -> what it adds to the clinical covariates (the model; empty where none are named).
+    covariates
+        Columns that the clinical covariates are; too few events for them leave `nested` empty.
+    n, events, folds, horizon
+        Test samples, events among them, folds; the time up to which Uno's C, Brier score and AUC are taken.
+    """
+
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    groups: dict[str, KaplanMeier]
+    log_rank: LogRank | None
+    calibration: pd.DataFrame
+    nested: dict[str, Nested]
+    covariates: int
+    n: int
+    events: int
+    folds: int
+    horizon: float
+
+
+def judge(
+    folds: Sequence[Fold],
+    *,
+    model: str,
+    reference: str = "pca",
+    horizon: float | int | None = None,
+    groups: int = 2,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Judged | None:
+    """Judge log risks on test samples.
+
+    Parameters
+    ----------
+    folds
+        One or several; every representation in each.
+    model, reference
+        The representation that curves and tests are of, and the one that the others are compared with.
+    horizon
+        Time up to which Uno's C, Brier score and AUC are taken, and at which calibration is shown. None: the longest
+        time at which a fifth of the train samples, and ten of them, are still observed.
+    groups
+        How many risk groups.
+    resamples
+        Of the bootstrap (one fold), and half of them of the null.
+    seed
+        Of both.
+
+    Returns
+    -------
+    Judged or None
+        None where no event is known among the test samples.
+    """
+    known = [f for f in (f.complete() for f in folds) if f.test[:, 1].any()]
+    if not known:
+        return None
+    # beyond the last sample of train nothing is known of censoring
+    end = min(min(reach(f.train[:, 0]) if horizon is None else float(horizon), f.train[:, 0].max()) for f in known)
+    test, names = np.vstack([f.test for f in known]), list(known[0].risks)
+    curves, over_time = _over_time(known, [*names, NOBODY], end)
+    scores = _scores(known, names, reference=reference, horizon=end, resamples=resamples, seed=seed)
+    scores = scores.merge(over_time, on="representation", how="outer", sort=False)
+    order = {name: k for k, name in enumerate([model, *(n for n in names if n != model), NOBODY])}
+    scores = scores.sort_values("representation", key=lambda c: c.map(order)).reset_index(drop=True)
+    member = np.concatenate([risk_groups(f.risks[model][1], _cuts(f, model, groups)) for f in known])
+    present = [g for g in risk_groups(np.arange(groups), np.arange(groups - 1) + 0.5) if (member == g).any()]
+    lines = {str(g): kaplan_meier(*test[member == g].T) for g in present}
+    time, event = test.T
+    return Judged(
+        scores, curves, lines, log_rank(time, event, member) if len(lines) > 1 else None,
+        _calibrated(known, model, end), _nested(known, model), known[0].clinical.shape[1], len(test),
+        int(event.sum()), len(known), end,
+    )  # fmt: skip
+
+
+def _cuts(fold: Fold, model: str, groups: int) -> np.ndarray:
+    risk = fold.risks[model][0]
+    return cut_points(risk[np.isfinite(risk)], groups=groups)
+
+
+def _over_time(folds: Sequence[Fold], names: Sequence[str], end: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Brier score and AUC at times from the first tenth of the events on, and integrated; means over folds."""
+    happened = np.concatenate([f.test[f.test[:, 1] > 0, 0] for f in folds])
+    times = np.linspace(min(float(np.quantile(happened, 0.1)), end / 2), end, GRID)
+    curves, rows = [], []
+    for name in names:
+        errors, areas, means = [], [], []
+        for f in folds:
+            t, d = f.test.T
+            risk, censoring = np.zeros(len(t)) if name == NOBODY else f.risks[name][1], (f.train[:, 0], f.train[:, 1])
+            errors.append(brier(t, d, f.survival(name, times), times=times, censoring=censoring))
+            areas.append(auc(t, d, risk, times=times, censoring=censoring))
+            means.append(mean_auc(t, d, areas[-1], times=times))
+        error, area, mean = (_mean(np.array(v).reshape(len(folds), -1)) for v in (errors, areas, means))
+        curves.append(pd.DataFrame({"representation": name, "time": times, "brier": error, "auc": area}))
+        whole = mean_over(times, error)
+        rows.append({"representation": name, "integrated_brier": whole, "auc": float(mean[0])})
+    return pd.concat(curves, ignore_index=True), pd.DataFrame(rows)
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """Mean over folds of what is known; NaN where nothing is."""
+    known = ~np.isnan(rows)
+    total = np.where(known, rows, 0).sum(axis=0)
+    return np.asarray(np.divide(total, known.sum(axis=0), out=np.full(rows.shape[1], np.nan), where=known.any(axis=0)))
+
+
+def _scores(
+    folds: Sequence[Fold], names: Sequence[str], *, reference: str, horizon: float, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Concordance with interval, difference and null, and the slope; a row per representation."""
+    rows: dict[str, dict[str, object]] = {n: {"representation": n} for n in names}
+    for kind in KINDS:
+        limit = horizon if kind == "uno" else None
+        pairs = [Pairs.of(*f.test.T, kind=kind, censoring=tuple(f.train.T), tau=limit) for f in folds]
+        if len(folds) == 1:
+            risks = {n: folds[0].risks[n][1] for n in names}
+            units = folds[0].units
+            found = bootstrap_concordance(
+                pairs[0], risks, reference=reference, resamples=resamples, seed=seed, groups=units
+            )
+        else:
+            found = _over_folds(folds, pairs, names, reference)
+        for row in found.to_dict("records"):
+            place = rows[row["representation"]]
+            for key, value in row.items():
+                if key != "representation":
+                    place[RENAMED.get(str(key), "{}_" + str(key)).format(kind)] = value
+    for n in names:
+        harrell = [Pairs.of(*f.test.T) for f in folds]
+        rows[n] |= _null(harrell, [f.risks[n][1] for f in folds], resamples // 2, seed)
+        rows[n]["slope"] = _slope(folds, n)
+    return pd.DataFrame(list(rows.values()))
+
+
+def _over_folds(folds: Sequence[Fold], pairs: Sequence[Pairs], names: Sequence[str], reference: str) -> pd.DataFrame:
+    """Means over folds with intervals after Nadeau and Bengio, in the form of `bootstrap_concordance`."""
+    values = {n: np.array([p.concordance(f.risks[n][1]) for p, f in zip(pairs, folds, strict=True)]) for n in names}
+    sizes = float(np.mean([len(f.train) for f in folds])), float(np.mean([len(f.test) for f in folds]))
+    rows = []
+    for n, v in values.items():
+        of = nadeau_bengio(v, *sizes)
+        sd = float(np.nanstd(v, ddof=1)) if (~np.isnan(v)).sum() > 1 else float("nan")
+        row = {"representation": n, "value": of.mean, "sd": sd, "lower": of.lower, "upper": of.upper}
+        if reference in values and n != reference:
+            gap = nadeau_bengio(v - values[reference], *sizes)
+            row |= {"difference": gap.mean, "difference_lower": gap.lower, "difference_upper": gap.upper, "p": gap.p}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _null(pairs: Sequence[Pairs], risks: Sequence[np.ndarray], resamples: int, seed: int) -> dict[str, object]:
+    """Harrell's C, mean over folds, if the outcomes of each fold are dealt out anew among its samples."""
+    rng = np.random.default_rng(seed)
+    value = _mean(np.array([[p.concordance(r)] for p, r in zip(pairs, risks, strict=True)]))[0]
+    drawn = np.array([[p.concordance(rng.permutation(r)) for p, r in zip(pairs, risks, strict=True)]
+                      for _ in range(resamples)])  # fmt: skip
+    means = _mean(drawn.T)
+    if np.isnan(means).any():
+        return dict.fromkeys(("null_sd", "null_lower", "null_upper", "null_p"), float("nan"))
+    lower, upper = np.quantile(means, [0.025, 0.975])
+    p = float(((means >= value - 1e-12).sum() + 1) / (resamples + 1))
+    return {"null_sd": float(means.std()), "null_lower": float(lower), "null_upper": float(upper), "null_p": p}
+
+
+def _slope(folds: Sequence[Fold], name: str) -> float:
+    """Log hazard ratio of the log risk on the test samples, folds as strata; NaN where it does not vary."""
+    test, risk, strata = _pooled(folds, name)
+    if not risk.std() > 0:
+        return float("nan")
+    return float(Cox().fit(risk, *test.T, strata=strata).coef_[0])
+
+
+def _pooled(folds: Sequence[Fold], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outcomes, log risks and folds of all test samples."""
+    strata = np.repeat(np.arange(len(folds)), [len(f.test) for f in folds])
+    return np.vstack([f.test for f in folds]), np.concatenate([f.risks[name][1] for f in folds]), strata
+
+
+def _calibrated(folds: Sequence[Fold], name: str, horizon: float) -> pd.DataFrame:
+    predicted = np.concatenate([f.survival(name, np.array([horizon]))[:, 0] for f in folds])
+    time, event = _pooled(folds, name)[0].T
+    return calibration(time, event, predicted, horizon=horizon)
+
+
+def _nested(folds: Sequence[Fold], model: str) -> dict[str, Nested]:
+    """What the model adds to the clinical covariates, its log risk in standard deviations of its fold's train."""
+    known = np.vstack([f.clinical for f in folds])
+    test, _, strata = _pooled(folds, model)
+    if not known.shape[1] or test[:, 1].sum() < FEWEST_PER_COVARIATE * (known.shape[1] + 1):
+        return {}
+    scale = [np.nanstd(f.risks[model][0]) or 1.0 for f in folds]
+    added = np.concatenate([f.risks[model][1] / s for f, s in zip(folds, scale, strict=True)])
+    time, event = test.T
+    return {model: nested(time, event, known, added=added, strata=strata)}
