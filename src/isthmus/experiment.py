@@ -192,7 +192,8 @@ def _fitted(run: Run, fold: Fold) -> Fitted:
     with timed(f"fit {fold.name}"), run.signals.deferred():
         fitted = fit(
             run.recipe.model, fold.parts["train"], fold.parts.get("valid"), prepare=run.recipe.prepare,
-            likelihood=run.recipe.likelihood, training=training, keeper=keeper, watch=_watch(run, fold),
+            likelihood=run.recipe.likelihood, **run.recipe.supervision, training=training, keeper=keeper,
+            watch=_watch(run, fold),
         )  # fmt: skip
         fitted.save(folder / "model")
         keeper.path.unlink(missing_ok=True)
@@ -232,7 +233,7 @@ def _further(recipe: Recipe, fitted: Fitted, fold: Fold, asked: measures.Asked, 
     def refit(train: pd.Index, valid: pd.Index | None, seed: int) -> Fitted:
         parts = (None if ids is None else take_samples(mdata, ids) for ids in (train, valid))
         return fit(
-            recipe.model, *parts, prepare=recipe.prepare, likelihood=recipe.likelihood,
+            recipe.model, *parts, prepare=recipe.prepare, likelihood=recipe.likelihood, **recipe.supervision,
             training=copy_with(recipe.training, seed=seed, tensorboard=False),
         )  # fmt: skip
 

@@ -20,12 +20,15 @@ from isthmus.data.split import Split
 from isthmus.errors import RecipeError
 from isthmus.evaluating_keys import Evaluate
 from isthmus.prepare.step import describe, get, parse_steps
+from isthmus.supervising_keys import Confounders, Head
 from isthmus.training.settings import Training
 from isthmus.tuning_keys import Tuning
 from isthmus.yaml_text import dump_yaml, load_yaml, override
 
 FIXED = ("data", "prepare", "likelihood", "model", "training", "evaluate")
 """The sections that every resolved recipe has."""
+ASKED = ("heads", "confounders")
+"""Those that it has where there is something in them."""
 DOTTED = ("compare.grid", "tune.space")
 """Mappings whose keys are keys of the recipe, such as `model.latent`."""
 
@@ -58,6 +61,10 @@ class Recipe(Config):
     """Modality -> steps, fitted on train. A modality not named is standardised; counts are left as they are."""
     likelihood: dict[str, Likelihood] = Field(default_factory=dict)
     """Modality -> gaussian (default), bernoulli, poisson, nb or zinb."""
+    heads: dict[str, Head] = Field(default_factory=dict)
+    """Name -> what is predicted from the embedding; a head named as a column of obs reads that column."""
+    confounders: Confounders | None = None
+    """Columns of obs that the embedding should not tell of."""
     model: SerializeAsAny[Config]
     """The architecture, by `name`, and its settings."""
     training: Training = Training()
@@ -84,6 +91,11 @@ class Recipe(Config):
             raw = {**raw, "model": validate(registry.settings(name), keys, where="model")}
         return raw
 
+    @property
+    def supervision(self) -> dict[str, Any]:
+        """The keywords `heads` and `confounders` of `fit`."""
+        return {"heads": self.heads, "confounders": self.confounders}
+
     @field_validator("prepare")
     @classmethod
     def _steps(cls, prepare: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -92,7 +104,7 @@ class Recipe(Config):
     def text(self) -> str:
         """The resolved recipe as YAML: every key, and the versions it was run with."""
         tree = self.model_dump(mode="json", exclude={"model", "versions"})
-        tree = {k: v for k, v in tree.items() if v is not None}  # sections; within them every key is told
+        tree = {k: v for k, v in tree.items() if v is not None and (v or k not in ASKED)}  # every key within is told
         model = {"name": registry.name_of(self.model), **self.model.model_dump(mode="json")}
         order = {k: model if k == "model" else tree.get(k) for k in type(self).model_fields if k in FIXED or k in tree}
         return dump_yaml({**order, "versions": versions()})
@@ -135,8 +147,10 @@ def _absolute(recipe: Recipe, root: Path) -> Recipe:
     """The recipe with every path absolute, so that it means the same wherever it is copied to."""
 
     def at_root(source: Source, where: str) -> Source:
-        path = expand(source.path, root=root, where=where)
-        return source.model_copy(update={"path": os.path.normpath(path)})
+        given = {k: v for k in ("path", "slides") if (v := getattr(source, k)) is not None}
+        return source.model_copy(
+            update={k: os.path.normpath(expand(v, root=root, where=where)) for k, v in given.items()}
+        )
 
     data = recipe.data
     keys: dict[str, Any] = {}

@@ -35,6 +35,7 @@ from isthmus.report.images import images_section
 from isthmus.report.latent import latent_section
 from isthmus.report.run import RunResults, run_page
 from isthmus.report.translation import translation_section
+from isthmus.supervised import inner
 
 log = logging.getLogger("isthmus.run")
 COUNTED = ("n_samples", "n_features", "n_entries", "n_features_constant")
@@ -223,7 +224,7 @@ def _more(found: Found) -> tuple[Section, ...]:
     made = (
         translation_section(further.translation, further.transfer, further.by_feature, model=name),
         latent_section(further.latent, further.subsets, further.alignment, others=_others(further)),
-        balance_section(found.fitted.history, type(found.fitted.module).balance),
+        balance_section(found.fitted.history, type(inner(found.fitted.module)).balance),
     )
     if found.folds > 1 or not found.parts.eq("test").any():
         return made
@@ -298,7 +299,7 @@ def _views(found: Found, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _notes(found: Found) -> list[str]:
     """What a reader should know: parts of the loss out of balance, and what the evaluation skipped, and why."""
-    balance = off_balance(found.fitted.history, type(found.fitted.module).balance)
+    balance = off_balance(found.fitted.history, type(inner(found.fitted.module)).balance)
     for sentence in balance:
         log.warning("%s", sentence)
     fitted, most = found.fitted, min(found.fitted.spec.width, found.fitted.spec.n_train)

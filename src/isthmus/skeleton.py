@@ -13,6 +13,7 @@ from isthmus.config import members
 from isthmus.data.split import Split
 from isthmus.evaluating_keys import Evaluate
 from isthmus.prepare import step as steps
+from isthmus.supervising_keys import Confounders, Head
 from isthmus.training.settings import Training
 from isthmus.tuning_keys import Tuning
 from isthmus.yaml_text import dump_yaml
@@ -50,12 +51,22 @@ def skeleton(model: str) -> str:
         "prepare:\n  rna: [{top_variance: 2000}, standardise]\n  cnv: [standardise]\n",
         "# gaussian (default), bernoulli, poisson, nb or zinb, by modality",
         "likelihood: {rna: gaussian, cnv: gaussian}\n",
+        "# name: what is predicted from the embedding; a head named as a column of obs reads that column. Its keys,\n"
+        "# of which those of other kinds may not be given:\n"
+        f"heads: {{}}\n#  subtype:\n{_commented(_keys(Head(kind='class'), 4))}",
+        "# columns of obs that the embedding should not tell of\n"
+        f"confounders: null\n#  with these keys:\n{_commented(_keys(Confounders(columns=('site',)), 4))}",
         f"# {(kind.__doc__ or '').strip().splitlines()[0]}\nmodel:\n  name: {model}\n" + _keys(kind(), 2),
         "training:\n" + _keys(Training(), 2),
         "evaluate:\n" + _sections(Evaluate()),
         "# for isthmus tune alone\ntune:\n" + _keys(Tuning(), 2),
     ]
     return "\n".join(parts)
+
+
+def _commented(text: str) -> str:
+    """Keys that stand in the recipe as a comment."""
+    return "".join(f"#{line}\n" for line in text.splitlines())
 
 
 def _keys(settings: BaseModel, indent: int, **instead: Any) -> str:

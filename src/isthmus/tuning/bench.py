@@ -99,8 +99,8 @@ class Bench:
         training = copy_with(recipe.training, seed=seed, threads=1, devices=1, tensorboard=False)
         weighed = report is not None and bool(self.space.weighing)
         fitted = fit(
-            recipe.model, train, valid, prepare=recipe.prepare, likelihood=recipe.likelihood, training=training,
-            watch=None if report is None else _Watch(report, _last_phase(recipe)),
+            recipe.model, train, valid, prepare=recipe.prepare, likelihood=recipe.likelihood, **recipe.supervision,
+            training=training, watch=None if report is None else _Watch(report, _last_phase(recipe)),
             measure=(lambda m, v: {REFERENCE: loss_of(m, v, self.space)}) if weighed else None,
         )  # fmt: skip
         return Held(fitted, train, held)

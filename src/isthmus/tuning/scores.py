@@ -99,7 +99,7 @@ def loss_of(module: Architecture, held: Samples, space: Space) -> float:
     """Mean over samples, annealing over, at the recipe's own weights of the loss."""
     if (reference := space.reference(module.config)) is not None:
         with torch.random.fork_rng():
-            twin = type(module)(reference, module.spec)
+            twin = module.rebuilt(reference)
         twin.load_state_dict(module.state_dict())
         module = twin.to(next(module.parameters()).device)
     module.eval()

@@ -21,7 +21,7 @@ from optuna.distributions import (
 from isthmus.config import Config, Tune, copy_with, validate
 from isthmus.errors import RecipeError, closest
 from isthmus.prepare.step import describe, get, parse_steps
-from isthmus.recipe import Recipe
+from isthmus.recipe import ASKED, Recipe
 from isthmus.tuning_keys import Tuning, parse_range
 
 __all__ = ["Knob", "Space", "space_of"]
@@ -135,7 +135,8 @@ def space_of(recipe: Recipe, keys: Tuning) -> Space:
             if p.declared and not p.declared.asked and k.partition(".")[0] != "prepare"
         }
     knobs = tuple(_knob(key, value, known) for key, value in asked.items())
-    if "valid_loss" in keys.names and (varied := [k.key for k in knobs if k.key.startswith("prepare.")]):
+    summed = ("prepare.", *(f"{section}." for section in ASKED))
+    if "valid_loss" in keys.names and (varied := [k.key for k in knobs if k.key.startswith(summed)]):
         raise RecipeError(
             "changes what the loss is summed over, so that losses cannot be compared", where=f"tune.space.{varied[0]}",
             hint="judge by tune.objective: reconstruction, or embedding/<label>/<learner>",
@@ -162,6 +163,12 @@ def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         if new:
             old = {k: getattr(settings, k) for k in type(settings).model_fields}
             update[section] = validate(type(settings), old | new, where=section)
+    for place, settings in _supervising(recipe):
+        old = {k: getattr(settings, k) for k in type(settings).model_fields}
+        if new := {k.removeprefix(f"{place}."): v for k, v in values.items() if k.rpartition(".")[0] == place}:
+            made = validate(type(settings), old | new, where=place)
+            section, _, name = place.partition(".")
+            update[section] = {**update.get(section, recipe.heads), name: made} if name else made
     prepare = {m: list(steps) for m, steps in recipe.prepare.items()}
     for key, value in values.items():
         if key.startswith("prepare."):
@@ -172,9 +179,15 @@ def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return recipe.model_copy(update=update | {"prepare": prepare})
 
 
+def _supervising(recipe: Recipe) -> list[tuple[str, Config]]:
+    """`heads.<name>` and `confounders`, as far as the recipe has them, with their settings."""
+    found: list[tuple[str, Config]] = [(f"heads.{name}", head) for name, head in recipe.heads.items()]
+    return found if recipe.confounders is None else [*found, ("confounders", recipe.confounders)]
+
+
 def _places(recipe: Recipe) -> Iterator[tuple[str, Place]]:
     """Every key that could be varied."""
-    for section, settings in (("model", recipe.model), ("training", recipe.training)):
+    for section, settings in (("model", recipe.model), ("training", recipe.training), *_supervising(recipe)):
         ranges = type(settings).tunable()
         for name in type(settings).model_fields:
             if f"{section}.{name}" not in SEEDS:
