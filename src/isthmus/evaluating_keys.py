@@ -10,6 +10,7 @@ from isthmus.config import Config
 
 __all__ = [
     "Alignment",
+    "Confounding",
     "Disentanglement",
     "Embedding",
     "Evaluate",
@@ -84,6 +85,17 @@ class Robustness(Config):
     """How many fits are compared, the model itself among them; each takes as long as the first."""
 
 
+class Confounding(Config):
+    """What is left of confounders in the embedding, and what of the labels holds beyond them."""
+
+    columns: tuple[str, ...] | None = None
+    """Columns of obs. None: those of the section `confounders`; without these nothing is looked for."""
+    labels: tuple[str, ...] | None = None
+    """Columns of obs that the embedding should keep. None: the labels of `evaluate.embedding`."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Folds of the probes that are cross-validated among the test samples."""
+
+
 class Evaluate(Config):
     """What is measured on the fitted model; a part that is null is left out."""
 
@@ -101,3 +113,5 @@ class Evaluate(Config):
     """Scores against the factors, where these are known."""
     robustness: Robustness | None = None
     """The embedding over refits; takes as many fits."""
+    confounding: Confounding | None = Confounding()
+    """Sites, batches and other confounders, looked for by fresh probes."""

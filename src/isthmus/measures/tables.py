@@ -45,9 +45,13 @@ def flat(found: Further, *, model: str) -> dict[str, Any]:
     """Every score under a flat name; those of baselines under `baseline/<name>/`, a spread under `<name>/sd`."""
     every: dict[str, Any] = {}
     for who, name, value in _named(found):
-        known = isinstance(value, int | float) and math.isfinite(value)
-        every[name if who in (None, model) else f"baseline/{who}/{name}"] = float(value) if known else None
+        every[name if who in (None, model) else f"baseline/{who}/{name}"] = number(value)
     return every
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or nothing."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _named(found: Further) -> Iterator[tuple[str | None, str, Any]]:

@@ -1,6 +1,7 @@
 """Arrays and tables to matplotlib figures: no file is written, nothing is shown."""
 
 from isthmus.plot.cohort import presence
+from isthmus.plot.confounding import confounder_probes, partial_correlations, sites
 from isthmus.plot.embedding import embedding_scatter, ridgelines
 from isthmus.plot.enrichment import enrichment
 from isthmus.plot.images import image_rows
@@ -12,14 +13,17 @@ from isthmus.plot.translation import retained, translations
 __all__ = [
     "balance",
     "benchmark",
+    "confounder_probes",
     "embedding_scatter",
     "enrichment",
     "image_rows",
     "loss_curves",
+    "partial_correlations",
     "presence",
     "reconstruction_by_feature",
     "retained",
     "ridgelines",
+    "sites",
     "term_shares",
     "translations",
 ]
