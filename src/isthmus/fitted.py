@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from isthmus import attention as weighing
 from isthmus import attribution, store
 from isthmus.architecture import Architecture
 from isthmus.config import Variational
@@ -118,9 +119,11 @@ class Fitted:
             log.warning("%d samples have nothing observed of %s: their embedding is NaN", empty.sum(), of)
         blocks = pd.Categorical(self.module.blocks or ["shared"] * self.latent)
         var = pd.DataFrame({"block": blocks}, index=list(self.module.latent_names))
-        found = ad.AnnData(_blanked(torch.cat(means).numpy(), empty), obs=mdata.obs.copy(), var=var)
+        found = ad.AnnData(
+            np.where(empty[:, None], np.float32(np.nan), torch.cat(means).numpy()), obs=mdata.obs.copy(), var=var
+        )
         if sds:
-            found.layers["sd"] = _blanked(torch.cat(sds).numpy(), empty)
+            found.layers["sd"] = np.where(empty[:, None], np.float32(np.nan), torch.cat(sds).numpy())
         return found
 
     def predict(self, mdata: Data, source: str | None = None) -> pd.DataFrame:
@@ -227,6 +230,8 @@ class Fitted:
         found = None if given is None else self._samples(given)
         of = Explained(self.module, self.preparation, self.moments, given, found)
         return explained(of, method=method, source=only, units=units, per=per, absolute=absolute, head=head)
+
+    attention, occlusion = weighing.attention, weighing.occlusion
 
     def sample(self, n: int, seed: int = 0, *, of: str | None = None) -> md.MuData:
         """New samples: the decoder's mean at draws of the latent dimensions, in original units.
@@ -393,8 +398,3 @@ class Fitted:
             met, wanted = ", ".join(found.mod), ", ".join(self.spec.names)
             raise DataError("has none of the model's modalities", met=met, wanted=wanted)
         return found
-
-
-def _blanked(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    values[rows] = np.nan
-    return values

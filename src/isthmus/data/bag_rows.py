@@ -63,7 +63,7 @@ def bags_of_rows(
     for i, name in enumerate(names):
         rows = order[cuts[i] : cuts[i + 1]]
         load = partial(_rows, x, rows, coords)
-        parts.append(Part(str(name), f"{where}, {name}", len(rows), load))
+        parts.append(Part(str(name), str(name), len(rows), load, file=f"{where}, {name}"))
     return as_adata(build_store(temporary(), parts, list(features)))
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -57,6 +58,9 @@ def segment_softmax(scores: Float[Tensor, " N"], bags: PackedBags) -> Float[Tens
 
 class Pool(nn.Module):
     """Bags of instances of `width` features to one vector each, of `width_out`."""
+
+    weighs: ClassVar[bool] = True
+    """Whether an instance counts by one number."""
 
     def __init__(self, width: int, width_out: int) -> None:
         super().__init__()
@@ -145,6 +149,8 @@ class TopK(Pool):
 
 class Prototypes(Pool):
     """The share of each prototype, and how far from it those lie that are assigned to it."""
+
+    weighs: ClassVar[bool] = False
 
     def __init__(self, width: int, k: int) -> None:
         super().__init__(width, k * (width + 1))
