@@ -43,9 +43,10 @@ def test_every_number_of_one_split_is_that_of_its_own_function():
         uno = survival.concordance(time, event, risk, kind="uno", censoring=train, tau=HORIZON)
         assert scores.loc[name, "uno"] == pytest.approx(uno)
     assert scores.loc["VAE", "harrell_lower"] < scores.loc["VAE", "harrell"] < scores.loc["VAE", "harrell_upper"]
-    assert scores.loc["VAE", "harrell_difference"] == pytest.approx(
-        scores.loc["VAE", "harrell"] - scores.loc["pca", "harrell"]
-    )
+    gap = scores["harrell"]["VAE"] - scores["harrell"]["pca"]
+    assert scores.loc["pca", "harrell_difference"] == pytest.approx(gap)
+    assert scores.loc["pca", "harrell_difference_lower"] < gap < scores.loc["pca", "harrell_difference_upper"]
+    assert np.isnan(scores.loc["VAE", "harrell_difference"])
     assert np.isnan(scores.loc["kaplan_meier", "harrell"])
     assert scores.loc["kaplan_meier", "auc"] == pytest.approx(0.5)
     high = fold.risks["VAE"][1] > np.median(fold.risks["VAE"][0])

@@ -91,8 +91,9 @@ class Judged:
     Attributes
     ----------
     scores
-        `representation`; `harrell` and `uno` with `_sd`, `_lower`, `_upper`, their `_difference` (with `_lower`,
-        `_upper` and `_p`) to the reference; `null_sd`, `null_lower`, `null_upper`, `null_p` of Harrell's C;
+        `representation`; `harrell` and `uno` with `_sd`, `_lower`, `_upper`, and of a baseline `_difference`,
+        what the model has more, with `_lower`, `_upper` and `_p`; `null_sd`, `null_lower`, `null_upper`, `null_p` of
+        Harrell's C;
         `integrated_brier`; `auc`; `slope` (log hazard ratio of the log risk: 1 is right, less is too steep).
     curves
         `representation`, `time`, `brier`, `auc`.
@@ -126,7 +127,6 @@ def judge(
     folds: Sequence[Fold],
     *,
     model: str,
-    reference: str = "pca",
     horizon: float | int | None = None,
     groups: int = 2,
     resamples: int = 1000,
@@ -138,8 +138,8 @@ def judge(
     ----------
     folds
         One or several; every representation in each.
-    model, reference
-        The representation that curves and tests are of, and the one that the others are compared with.
+    model
+        The representation that curves and tests are of, and that is compared with the others.
     horizon
         Time up to which Uno's C, Brier score and AUC are taken, and at which calibration is shown. None: the longest
         time at which a fifth of the train samples, and ten of them, are still observed.
@@ -160,12 +160,10 @@ def judge(
         return None
     # beyond the last sample of train nothing is known of censoring
     end = min(min(reach(f.train[:, 0]) if horizon is None else float(horizon), f.train[:, 0].max()) for f in known)
-    test, names = np.vstack([f.test for f in known]), list(known[0].risks)
+    test, names = np.vstack([f.test for f in known]), [model, *(n for n in known[0].risks if n != model)]
     curves, over_time = _over_time(known, [*names, NOBODY], end)
-    scores = _scores(known, names, reference=reference, horizon=end, resamples=resamples, seed=seed)
-    scores = scores.merge(over_time, on="representation", how="outer", sort=False)
-    order = {name: k for k, name in enumerate([model, *(n for n in names if n != model), NOBODY])}
-    scores = scores.sort_values("representation", key=lambda c: c.map(order)).reset_index(drop=True)
+    scores = _scores(known, names, horizon=end, resamples=resamples, seed=seed)
+    scores = over_time[["representation"]].merge(scores, how="left").merge(over_time)
     member = np.concatenate([risk_groups(f.risks[model][1], _cuts(f, model, groups)) for f in known])
     present = [g for g in risk_groups(np.arange(groups), np.arange(groups - 1) + 0.5) if (member == g).any()]
     lines = {str(g): kaplan_meier(*test[member == g].T) for g in present}
@@ -209,10 +207,8 @@ def _mean(rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(total, known.sum(axis=0), out=np.full(rows.shape[1], np.nan), where=known.any(axis=0)))
 
 
-def _scores(
-    folds: Sequence[Fold], names: Sequence[str], *, reference: str, horizon: float, resamples: int, seed: int
-) -> pd.DataFrame:
-    """Concordance with interval, difference and null, and the slope; a row per representation."""
+def _scores(folds: Sequence[Fold], names: Sequence[str], *, horizon: float, resamples: int, seed: int) -> pd.DataFrame:
+    """Concordance with interval, difference and null, and the slope; a row per representation, the model's first."""
     rows: dict[str, dict[str, object]] = {n: {"representation": n} for n in names}
     for kind in KINDS:
         limit = horizon if kind == "uno" else None
@@ -221,11 +217,11 @@ def _scores(
             risks = {n: folds[0].risks[n][1] for n in names}
             units = folds[0].units
             found = bootstrap_concordance(
-                pairs[0], risks, reference=reference, resamples=resamples, seed=seed, groups=units
+                pairs[0], risks, reference=names[0], resamples=resamples, seed=seed, groups=units
             )
         else:
-            found = _over_folds(folds, pairs, names, reference)
-        for row in found.to_dict("records"):
+            found = _over_folds(folds, pairs, names)
+        for row in _turned(found).to_dict("records"):
             place = rows[row["representation"]]
             for key, value in row.items():
                 if key != "representation":
@@ -237,7 +233,15 @@ def _scores(
     return pd.DataFrame(list(rows.values()))
 
 
-def _over_folds(folds: Sequence[Fold], pairs: Sequence[Pairs], names: Sequence[str], reference: str) -> pd.DataFrame:
+def _turned(found: pd.DataFrame) -> pd.DataFrame:
+    """Differences as what the reference has more."""
+    if "difference" not in found:
+        return found
+    ends = {"difference_lower": -found["difference_upper"], "difference_upper": -found["difference_lower"]}
+    return found.assign(difference=-found["difference"], **ends)
+
+
+def _over_folds(folds: Sequence[Fold], pairs: Sequence[Pairs], names: Sequence[str]) -> pd.DataFrame:
     """Means over folds with intervals after Nadeau and Bengio, in the form of `bootstrap_concordance`."""
     values = {n: np.array([p.concordance(f.risks[n][1]) for p, f in zip(pairs, folds, strict=True)]) for n in names}
     sizes = float(np.mean([len(f.train) for f in folds])), float(np.mean([len(f.test) for f in folds]))
@@ -246,8 +250,8 @@ def _over_folds(folds: Sequence[Fold], pairs: Sequence[Pairs], names: Sequence[s
         of = nadeau_bengio(v, *sizes)
         sd = float(np.nanstd(v, ddof=1)) if (~np.isnan(v)).sum() > 1 else float("nan")
         row = {"representation": n, "value": of.mean, "sd": sd, "lower": of.lower, "upper": of.upper}
-        if reference in values and n != reference:
-            gap = nadeau_bengio(v - values[reference], *sizes)
+        if n != names[0]:
+            gap = nadeau_bengio(v - values[names[0]], *sizes)
             row |= {"difference": gap.mean, "difference_lower": gap.lower, "difference_upper": gap.upper, "p": gap.p}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -1,0 +1,170 @@
+"""Survival in the report of a run: risk groups, concordance beside baselines and chance, scores over time."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isthmus.evaluate.survival import Judged
+from isthmus.plot import survival as plot
+from isthmus.plot.style import number
+from isthmus.report.blocks import Block, FigureBlock, Prose, Section, TableBlock
+
+NAMES = {"pca": "PCA + ridge Cox", "clinical": "clinical ridge Cox", "kaplan_meier": "Kaplan-Meier of train"}
+TITLE = "Survival"
+LEAD = (
+    "What the heads predict on the test samples, whose outcomes no fit has seen. C is the share of pairs that are put "
+    "into the right order: 0.5 is chance, and with few events chance alone goes far from it."
+)
+SHOWN = {
+    "representation": "representation", "harrell": "Harrell's C", "harrell_interval": "its interval",
+    "uno": "Uno's C", "more": "the model has more", "more_interval": "its interval ",
+    "integrated_brier": "integrated Brier", "auc": "mean AUC", "slope": "slope",
+}  # fmt: skip
+CONCORDANCE = (
+    "Harrell's and Uno's C of the model (filled) and of its baselines (hollow), with 95 % intervals; the shaded band "
+    "holds 95 % of what the model's risks give when outcomes are dealt out anew among the test samples."
+)
+TABLE = (
+    "Scores on the test samples. Uno's C, AUC and the Brier score (lower is better) are taken up to {horizon}; a "
+    "difference whose interval holds 0 may be none. Slope: the log hazard ratio of the predicted log risk, 1 where it "
+    "is as steep as predicted, less where the model is too sure of itself."
+)
+OVER_TIME = (
+    "AUC: to whom the event has happened by then against to whom it has not. Brier score: mean squared error of the "
+    "predicted survival. Kaplan-Meier of train predicts the same for everybody."
+)
+CALIBRATION = (
+    "Survival at {horizon}: predicted and observed (Kaplan-Meier, 95 % interval) in groups of equal size by the "
+    "model's prediction. On the line, predictions are what happens."
+)
+NO_MORE_THAN_CHANCE = 0.05
+FEW = "Too few events for {covariates} columns of clinical covariates: the nested test is left out."
+
+
+def survival_section(found: Mapping[str, Judged], *, model: str, units: Mapping[str, str]) -> Section:
+    """Figures and tables of every survival head; empty without one.
+
+    Parameters
+    ----------
+    found
+        Head -> how well it predicts.
+    model
+        Its name among the representations.
+    units
+        Head -> the column of its times, as the axis of time is called.
+    """
+    blocks: list[Block] = []
+    for head, judged in found.items():
+        blocks += _blocks(head, judged, model, units.get(head, "time"))
+    return Section(TITLE, tuple(blocks), LEAD if blocks else "")
+
+
+def _blocks(head: str, judged: Judged, model: str, unit: str) -> list[Block]:
+    name, when = f"survival_{head}", f"{number(judged.horizon)} ({unit})"
+    blocks: list[Block] = [Prose(f"{head}: {said(judged, model=model)}")]
+    scores = _named(judged.scores)
+    blocks.append(FigureBlock(plot.concordance(scores), f"{head}: {CONCORDANCE}", f"{name}_concordance"))
+    shown = _shown(scores)
+    bold = tuple(r == model for r in shown["representation"])
+    formats = {str(c): ".3f" for c in shown.select_dtypes("float").columns} | {"slope": ".2f"}
+    caption = f"{head}: {TABLE.format(horizon=when)}"
+    blocks.append(TableBlock(scores, caption, name, formats, excerpt=shown, bold=bold))
+    figure = plot.kaplan_meier(judged.groups, unit=unit, title=_tested(judged))
+    blocks.append(FigureBlock(figure, f"{head}: {_groups(judged)}", f"{name}_groups"))
+    figure = plot.over_time(_named(judged.curves), unit=unit)
+    blocks.append(FigureBlock(figure, f"{head}: {OVER_TIME}", f"{name}_over_time"))
+    blocks.append(FigureBlock(plot.calibration(judged.calibration, horizon=when), f"{head}: " + CALIBRATION.format(
+        horizon=when), f"{name}_calibration"))  # fmt: skip
+    if judged.nested:
+        blocks.append(_nested(head, judged))
+    elif judged.covariates:
+        blocks.append(Prose(FEW.format(covariates=judged.covariates)))
+    return blocks
+
+
+def said(judged: Judged, *, model: str) -> str:
+    """What was found, in a sentence or two: a baseline that is as good is named first."""
+    rows = {str(r["representation"]): r for r in judged.scores.to_dict("records")}
+    own = rows.pop(model)
+    where = f"on {judged.n:,} test samples with {judged.events:,} events"
+    if not np.isfinite(own["harrell"]):
+        return f"No pair of test samples can be compared {where}."
+    text = f"C {own['harrell']:.3f}{_range(own)} {where}. "
+    if own["null_p"] > NO_MORE_THAN_CHANCE:
+        low, high = own["null_lower"], own["null_upper"]
+        text += f"That is no more than chance gives ({low:.3f}–{high:.3f} with outcomes dealt out anew). "
+    others = {name: row for name, row in rows.items() if np.isfinite(row["harrell"])}
+    if not others:
+        return text.strip()
+    best = max(others, key=lambda name: float(others[name]["harrell"]))
+    name, row = NAMES.get(best, best), others[best]
+    if row["harrell"] >= own["harrell"]:
+        return text + f"{_capital(name)} has {row['harrell']:.3f}: the network is not needed for this."
+    sure = "" if row["harrell_difference_lower"] > 0 else ", a difference that may be none"
+    return text + f"The best baseline, {name}, has {row['harrell']:.3f}: {row['harrell_difference']:.3f} less{sure}."
+
+
+def _capital(name: str) -> str:
+    return name[0].upper() + name[1:]
+
+
+def _range(row: Mapping[Hashable, Any]) -> str:
+    low, high = row["harrell_lower"], row["harrell_upper"]
+    return f" ({low:.3f}–{high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
+
+
+def _tested(judged: Judged) -> str:
+    test = judged.log_rank
+    return "" if test is None else f"log-rank p = {number(test.p)}" if test.p >= 1e-4 else f"log-rank p = {test.p:.1e}"
+
+
+def _groups(judged: Judged) -> str:
+    """The caption of the curves."""
+    text = (
+        "Kaplan-Meier curves of the test samples by the model's risk, cut at quantiles of the train samples' risks, "
+        "with 95 % intervals, marks where observation ended (up to 150 a group), and numbers at risk."
+    )
+    return text if judged.log_rank else text + " All test samples are in one group."
+
+
+def _nested(head: str, judged: Judged) -> TableBlock:
+    """What the model adds to the clinical covariates."""
+    rows = [
+        {
+            "added": f"log risk of {name}", "chi-square": t.statistic, "df": t.df, "p": t.p,
+            "hazard ratio per sd": float(np.exp(t.coefficients[0])), "samples": t.n, "events": t.events,
+        }
+        for name, t in judged.nested.items()
+    ]  # fmt: skip
+    caption = (
+        f"{head}: likelihood-ratio test of Cox regression on the clinical covariates with and without the model's log "
+        "risk, on the test samples."
+    )
+    formats = {"chi-square": ".2f", "hazard ratio per sd": ".2f"}
+    return TableBlock(pd.DataFrame(rows), caption, f"survival_{head}_nested", formats)
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(representation=[NAMES.get(str(r), str(r)) for r in frame["representation"]])
+
+
+def _shown(scores: pd.DataFrame) -> pd.DataFrame:
+    """The columns that fit beside each other."""
+    rows = scores.assign(
+        harrell_interval=_ranges(scores, "harrell_lower", "harrell_upper"),
+        more=scores.get("harrell_difference", np.nan),
+        more_interval=_ranges(scores, "harrell_difference_lower", "harrell_difference_upper"),
+    )
+    return rows[[c for c in SHOWN if c in rows]].rename(columns=SHOWN)
+
+
+def _ranges(rows: pd.DataFrame, low: str, high: str) -> list[str]:
+    if low not in rows:
+        return ["–"] * len(rows)
+    ends = zip(rows[low], rows[high], strict=True)
+    signs = ((f"{a:.3f}", f"{b:.3f}") if np.isfinite(a) and np.isfinite(b) else None for a, b in ends)
+    return ["–" if s is None else f"{s[0]} to {s[1]}".replace("-", "\u2212") for s in signs]
