@@ -25,6 +25,7 @@ _HOME = {
     "evaluate": None,
     "impute": None,
     "associate": None,
+    "share": None,
 }
 
 __all__ = ["__version__", *_HOME]

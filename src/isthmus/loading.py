@@ -10,6 +10,7 @@ import pandas as pd
 
 from isthmus import registry, store
 from isthmus.config import Config, validate
+from isthmus.data.archive import as_folder
 from isthmus.errors import ModelError
 from isthmus.fitted import Fitted
 from isthmus.prepare.preparation import Preparation
@@ -21,14 +22,19 @@ FORGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, R
 
 
 def load(path: str | Path) -> Fitted:
-    """Open a model directory.
+    """Open a model directory, or the one in a run folder or a bundle (a folder, or a `.zip` of it).
 
     Raises
     ------
     ModelError
         A file is missing or damaged, or of a format that this version does not know.
     """
-    stored = store.load(Path(path))
+    path = Path(path)
+    if path.suffix == ".zip" and path.is_file():
+        with as_folder(path) as folder:
+            return load(folder)
+    inner = path / "model"
+    stored = store.load(inner if (inner / "manifest.json").is_file() else path)
     try:
         return _described(stored)
     except FORGED as error:

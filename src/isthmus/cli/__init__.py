@@ -21,6 +21,8 @@ VERBS = {
     "apply": "a saved model on new samples",
     "audit": "what a run's model gives away of its samples",
     "slides": "whole-slide images to tiles and features, attention over them",
+    "share": "a pseudonymised bundle of a run, audited; keys; names given back",
+    "verify": "a bundle: whole, within its policy, safe to open",
     "simulate": "write a cohort with planted truth",
     "models": "the architectures there are",
     "steps": "the preparation steps there are",

@@ -2,7 +2,7 @@
 
 A class is all samples of one combination of quasi-identifiers; a missing value is a value of its own.
 
-k-anonymity   size of the smallest class (Sweeney, Int. J. Uncertainty Fuzziness 10, 2002, doi:10.1142/S0218488502001648)
+k-anonymity   size of the smallest class (Sweeney, Int. J. Uncertain. Fuzz. 10, 2002, doi:10.1142/S0218488502001648)
 l-diversity   fewest distinct values of a sensitive column in a class; the form called distinct
               (Machanavajjhala et al., TKDD 1, 2007, doi:10.1145/1217299.1217302)
 t-closeness   largest distance between a sensitive column within a class and in the whole table: earth mover's with the
@@ -64,12 +64,18 @@ def measured(table: pd.DataFrame, quasi: Sequence[str], sensitive: Sequence[str]
 
 
 def enforced(
-    table: pd.DataFrame, quasi: Sequence[str], sensitive: Sequence[str] = (), *, k: int = 5, l: int = 1, t: float = 1.0  # noqa: E741
+    table: pd.DataFrame,
+    quasi: Sequence[str],
+    sensitive: Sequence[str] = (),
+    *,
+    k: int = 5,
+    l: int = 1,  # noqa: E741 - its name in the literature
+    t: float = 1.0,
 ) -> pd.Series:
     """Which samples may stay: classes that fall short are taken out, until none does.
 
-    Taking a class out moves the whole table, against which t is measured: of classes that are too far, the farthest goes
-    first, and all are measured again. What stays may be nothing.
+    Taking a class out moves the whole table, against which t is measured: of classes that are too far, the farthest
+    goes first, and all are measured again. What stays may be nothing.
 
     Returns
     -------

@@ -1,18 +1,19 @@
 """What may leave the house: a policy file, in which everything that is not named stays.
 
-    columns:
-      age: {bins: 10}                # 40 <= age < 50 becomes "40-49"
-      diagnosed: {date: year}        # 2011-03-04 becomes 2011
-      histology: {rare: 10}          # levels of fewer than ten samples become "other"
-      PAM50: {keep: true, sensitive: true}
-    k: 5
-    l: 2
+columns:
+  age: {bins: 10}                # 40 <= age < 50 becomes "40-49"
+  diagnosed: {date: year}        # 2011-03-04 becomes 2011
+  histology: {rare: 10}          # levels of fewer than ten samples become "other"
+  PAM50: {keep: true, sensitive: true}
+k: 5
+l: 2
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -176,7 +177,11 @@ def _binned(values: pd.Series, bins: float | tuple[float, ...], name: str) -> pd
         raise DataError("holds something else than numbers", where=f"policy.columns.{name}.bins")
     if isinstance(bins, tuple):
         edges = np.array(sorted(bins))
-        names = [f"<{edges[0]:g}", *(f"{a:g}-<{b:g}" for a, b in zip(edges, edges[1:], strict=False)), f">={edges[-1]:g}"]
+        names = [
+            f"<{edges[0]:g}",
+            *(f"{a:g}-<{b:g}" for a, b in pairwise(edges)),
+            f">={edges[-1]:g}",
+        ]
         place = np.searchsorted(edges, numbers.fillna(edges[0]), side="right")
         found = pd.Series([names[i] for i in place], index=values.index, dtype=object)
     else:

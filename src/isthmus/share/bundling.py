@@ -1,0 +1,300 @@
+"""`bundle`: what of a run may leave the house, under other names, looked through and summed up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anndata as ad
+import pandas as pd
+
+from isthmus import store
+from isthmus.data.write import atomic
+from isthmus.data.write import write as write_container
+from isthmus.errors import DataError, InputError, RecipeError
+from isthmus.recipe import versions
+from isthmus.report import page
+from isthmus.report.share import ShareResults, share_page
+from isthmus.share import tabling
+from isthmus.share.classes import CLASSES, holds_samples, statistics
+from isthmus.share.disclosure import Measured, enforced, measured
+from isthmus.share.house import House, opened
+from isthmus.share.keys import read_key
+from isthmus.share.logs import log_text
+from isthmus.share.manifest import FORMAT, MANIFEST, VERSION, files_of, read_manifest, seal, sha256, zipped
+from isthmus.share.policy import Policy, generalised, load_policy
+from isthmus.share.pseudonyms import write_names
+from isthmus.share.renaming import Renamer, named
+from isthmus.share.searching import search
+from isthmus.share.words import lead, learnable
+from isthmus.yaml_text import dump_yaml
+
+__all__ = ["bundle"]
+
+log = logging.getLogger("isthmus.share")
+REFITS = 16
+
+
+@dataclass
+class Draft:
+    """A bundle that grows: where, from what, and what its manifest will say."""
+
+    folder: Path
+    house: House
+    policy: Policy
+    renamer: Renamer
+    obs: pd.DataFrame
+    stays: pd.Series
+    audit: dict[str, Any] | None
+    left_out: dict[str, str] = field(default_factory=dict)
+    suppressed: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    risks: list[str] = field(default_factory=list)
+
+    @property
+    def personal(self) -> bool:
+        """Whether it holds rows of samples."""
+        return bool({"embedding", "metadata"} & set(self.policy.include))
+
+    @property
+    def shared(self) -> pd.DataFrame:
+        """The metadata of the samples that may stay."""
+        return self.obs[self.stays.to_numpy()]
+
+    @property
+    def grants(self) -> Measured:
+        return measured(self.shared, self.policy.quasi, self.policy.sensitive)
+
+
+def bundle(
+    run: str | Path,
+    out: str | Path,
+    *,
+    key: str | Path,
+    policy: Policy | Mapping[str, Any] | str | Path | None = None,
+    refits: int = REFITS,
+    accept_risk: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Make of a run folder a bundle that others may have: pseudonymised, its disclosure controlled, its model audited.
+
+    Parameters
+    ----------
+    run
+        What `isthmus run` left.
+    out
+        A folder, or a `.zip`; it appears when all is done. The same run, key and policy give the same bytes.
+    key
+        The project's key file (see `keygen`); the names behind its pseudonyms are kept beside it.
+    policy
+        See `isthmus.share.policy.Policy`; without one no metadata leave.
+    refits
+        Of the audit's likelihood-ratio attack: how often the recipe is fitted again, even; 0 leaves that attack out.
+    accept_risk
+        Share a model that the audit finds above the policy's threshold, or that could not be audited; the manifest
+        says so.
+    overwrite
+        Replace a bundle that is there.
+
+    Returns
+    -------
+    Path
+        That of `out`.
+
+    Raises
+    ------
+    DataError
+        The run, the key or the place is wrong, or a name would have been left in the bundle.
+    RecipeError
+        The policy is wrong, or a risk has to be accepted.
+    """
+    out, rules = Path(out), load_policy(policy)
+    secret = read_key(key, outside=(run, out))
+    _refuse(Path(run), out, overwrite=overwrite)
+    house = opened(run)
+    obs = generalised(house.obs, rules)
+    stays = enforced(obs, rules.quasi, rules.sensitive, k=rules.k, l=rules.l, t=rules.t)
+    names = named(secret, rules)
+    renamer = Renamer(house, names, rules)
+    audit, risks = _audited(house, rules, refits, accept=accept_risk)
+    with TemporaryDirectory(prefix="isthmus-") as place:
+        folder = Path(place) / "bundle"
+        folder.mkdir()
+        draft = Draft(folder, house, rules, renamer, obs, stays, audit, risks=risks)
+        _fill(draft)
+        looked = search(folder, house, draft.shared, rules)
+        tree = _manifest(draft, looked)
+        text = json.dumps(seal(tree, secret), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        write_names(names)
+        _deliver(folder, out)
+    return out
+
+
+def _refuse(run: Path, out: Path, *, overwrite: bool) -> None:
+    """Say no where something would be lost or mixed."""
+    if out.resolve().is_relative_to(run.resolve()) or run.resolve().is_relative_to(out.resolve()):
+        raise DataError("lies within the run, or the run in it", where=str(out), wanted="another folder")
+    if not out.exists():
+        return
+    if not overwrite:
+        raise DataError("exists", where=str(out), hint="add --overwrite to replace it")
+    if out.is_dir() and any(out.iterdir()):
+        read_manifest(out, str(out))
+
+
+def _audited(house: House, policy: Policy, refits: int, *, accept: bool) -> tuple[dict[str, Any] | None, list[str]]:
+    """What the audit found, and the risks that were accepted."""
+    from isthmus.share.audit import audit  # torch and all, when it is needed
+
+    try:
+        found = audit(house.folder, refits=refits).to_dict()
+    except InputError as error:
+        if isinstance(error, RecipeError) or not accept:
+            hint = "put the data back where the run read them, or share it without an audit by --accept-risk"
+            raise type(error)(
+                error.what, where=error.where, met=error.met, wanted=error.wanted, hint=error.hint or hint
+            ) from None
+        return None, ["The model was not audited; it was shared all the same."]
+    if found["auc"] is not None and found["auc"] > policy.threshold:
+        said = f"Membership inference reaches AUC {found['auc']:.2f}, above the threshold of {policy.threshold:.2f}"
+        if not accept:
+            raise RecipeError(
+                "the model gives away who it was trained on", where="audit", met=f"AUC {found['auc']:.2f}",
+                wanted=f"at most {policy.threshold:.2f}",
+                hint="train it with fewer epochs, more dropout or training.private, or say --accept-risk\n"
+                "to share it all the same (the manifest will say so)",
+            )  # fmt: skip
+        return found, [f"{said}; it was shared all the same."]
+    return found, []
+
+
+def _fill(draft: Draft) -> None:
+    """Write every part but the manifest."""
+    _model(draft)
+    renamer, house, folder = draft.renamer, draft.house, draft.folder
+    (folder / "recipe.yaml").write_text(dump_yaml(renamer.recipe(house.recipe)), encoding="utf-8")
+    flat = tabling.metrics(json.loads((house.folder / "metrics.json").read_bytes()), renamer)
+    (folder / "metrics.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
+    history = pd.read_csv(house.folder / "history.csv")
+    history = history.rename(columns={str(c): renamer.path(str(c)) for c in history.columns})
+    history.to_csv(folder / "history.csv", index=False)
+    (folder / "log.txt").write_text(log_text(house.folder / "log.txt", renamer), encoding="utf-8")
+    draft.tables, left = tabling.tables(renamer, draft.policy)
+    draft.left_out |= {f"tables/{name}.csv": why for name, why in left.items()}
+    counts, draft.suppressed = tabling.counted(house, draft.shared if draft.personal else draft.obs, draft.policy)
+    draft.tables |= counts
+    draft.left_out["figures/"] = "figures of the run show samples and names: those here are drawn anew"
+    _samples(draft)
+    page.write(share_page(_results(draft, history)), folder)
+
+
+def _model(draft: Draft) -> None:
+    why = holds_samples(draft.house)
+    if why and "model" not in draft.policy.include:
+        draft.left_out["model/"] = f"{why}; include it by name to share it all the same"
+        log.warning("the model is left out: %s", why)
+        return
+    store.save(draft.folder / "model", draft.renamer.model())
+
+
+def _samples(draft: Draft) -> None:
+    """Personal artefacts, where they are asked for by name."""
+    include, policy = set(draft.policy.include), draft.policy
+    obs = draft.shared
+    obs = obs.set_axis([draft.renamer.sample(s) for s in obs.index], axis=0).sort_index()
+    obs.index.name = None
+    if "metadata" in include:
+        obs.rename_axis("sample").to_csv(draft.folder / "obs.csv")
+    else:
+        draft.left_out["obs"] = "metadata of samples"
+    if "embedding" in include:
+        old = draft.house.embedding
+        kept = ad.AnnData(old.to_df().loc[draft.shared.index].to_numpy(), obs.iloc[:0].reindex(obs.index))
+        order = [draft.renamer.sample(s) for s in draft.shared.index]
+        rows = pd.Index(order).get_indexer(obs.index)
+        kept = ad.AnnData(kept.X[rows], obs.astype(object).where(obs.notna(), "").astype(str), old.var.copy())
+        write_container(kept, draft.folder / "embedding.h5ad")
+    else:
+        draft.left_out["embedding.h5ad"] = "a row a sample, from which the decoder gives back much of its data"
+    if draft.personal and not len(draft.shared):
+        raise DataError(
+            "no sample satisfies the policy", where=f"k {policy.k}, l {policy.l}, t {policy.t:g}",
+            hint="keep fewer columns, or coarser ones: wider bins, decades, rare levels merged",
+        )  # fmt: skip
+
+
+def _results(draft: Draft, history: pd.DataFrame) -> ShareResults:
+    files = pd.DataFrame([(name, CLASSES.of(name)) for name in files_of(draft.folder)], columns=["file", "class"])
+    left = pd.DataFrame(
+        [(n, CLASSES.of(n), w) for n, w in draft.left_out.items()], columns=["left out", "class", "why"]
+    )
+    return ShareResults(
+        lead=lead(draft.house, draft.policy, draft.audit, draft.risks), files=files, left_out=left,
+        policy=dump_yaml(draft.policy.told()), grants=draft.grants.to_dict() if draft.personal else {},
+        removed=int((~draft.stays).sum()) if draft.personal else 0, tables=draft.tables, history=history,
+        audit=_told(draft), learnable=learnable(draft.house, draft.policy, draft.audit),
+        statistics=statistics(draft.house), versions=versions(),
+        recipe=(draft.folder / "recipe.yaml").read_text(encoding="utf-8"),
+    )  # fmt: skip
+
+
+def _told(draft: Draft) -> dict[str, Any]:
+    """What of the audit may be told: nothing of columns that are not shared."""
+    if draft.audit is None:
+        return {}
+    kept = set(draft.policy.kept)
+    rows = [r for r in draft.audit["attributes"] if r["annotation"] in kept]
+    numbers = ("auc", "tpr_at_fpr_01")
+    told = {f"{n}{end}": draft.audit[f"{n}{end}"] for n in numbers for end in ("", "_lower", "_upper")}
+    keys = ("attack", "target", "model", "refits", "seed", "privacy", "membership", "features")
+    return {**told, **{k: draft.audit[k] for k in keys}, "attributes": rows}
+
+
+def _manifest(draft: Draft, looked: Mapping[str, Any]) -> dict[str, Any]:
+    policy, names = draft.policy, draft.renamer.names
+    files = {
+        name: {"sha256": sha256(draft.folder / name), "bytes": (draft.folder / name).stat().st_size,
+               "class": CLASSES.of(name)}
+        for name in files_of(draft.folder)
+    }  # fmt: skip
+    given = {
+        domain: len(known) for domain, known in sorted(names.known.items()) if domain.startswith(("sample", "feat"))
+    }
+    if not draft.personal:
+        given.pop("sample", None)
+    return {
+        "format": FORMAT, "format_version": VERSION, "words": lead(draft.house, policy, draft.audit, draft.risks),
+        "versions": versions(), "files": files, "left_out": draft.left_out, "policy": policy.told(),
+        "pseudonyms": {
+            "scheme": "BLAKE2b with the project's key over domain and name, 80 bits, base 32",
+            "features": "kept" if policy.keep_feature_names else "pseudonymised", "key_check": names.check,
+            "names": given,
+        },
+        "disclosure": {
+            "samples": draft.grants.to_dict() if draft.personal else None,
+            "samples_taken_out": int((~draft.stays).sum()) if draft.personal else None,
+            "quasi_identifiers": policy.quasi, "sensitive": policy.sensitive,
+            "cells_suppressed": draft.suppressed, "smallest_cell": policy.smallest_cell, "rounding": policy.rounding,
+        },
+        "statistics": statistics(draft.house), "canary": dict(looked),
+        "audit": _told(draft) or None, "threshold": policy.threshold,
+        "risk_accepted": bool(draft.risks), "risks": draft.risks,
+        "a_reader_can_still_learn": learnable(draft.house, policy, draft.audit),
+    }  # fmt: skip
+
+
+def _deliver(folder: Path, out: Path) -> None:
+    """The finished bundle to its place: whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(out) as temporary:
+        if out.suffix == ".zip":
+            zipped(folder, temporary)
+        else:
+            shutil.copytree(folder, temporary)

@@ -1,0 +1,67 @@
+"""What each artefact is: public, aggregate, or personal."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from isthmus.share.house import House
+
+__all__ = ["CLASSES", "holds_samples", "statistics"]
+
+PUBLIC, AGGREGATE, PERSONAL = "public", "aggregate", "personal"
+RULES = (
+    (r"embedding\.h5ad|obs(\.csv)?|tables/(points-|split\.|images|attention|predictions).*", PERSONAL),
+    (r"recipe\.yaml|log\.txt|manifest\.json", PUBLIC),
+    (r".*", AGGREGATE),
+)
+EXTREMES = ("min_max", "max_abs", "pixels")
+"""Steps that store a smallest or largest value, which is that of one sample."""
+LEARNT = re.compile(
+    r"moments/(mean|covariance|(entry|modality|seen)/.+)|prepare/.+/\d+/(shift|scale|keep|weight|levels|source|coded|mean)_"
+)
+"""What a model stores besides weights that is known to be over many samples."""
+MEMORY = re.compile(r"(^|[._])(memory|queue|bank|neighbou?rs|samples)([._]|$)")
+
+
+class _Classes:
+    """File name to class."""
+
+    def of(self, name: str) -> str:
+        """The class of an artefact by its path in the folder."""
+        return next(kind for pattern, kind in RULES if re.fullmatch(pattern, name))
+
+
+CLASSES = _Classes()
+
+
+def holds_samples(house: House) -> str:
+    """Why a model is personal, or nothing."""
+    steps = {m: _steps(p) for m, p in house.pipelines.items()}
+    if spans := [m for m, names in steps.items() if "span" in names]:
+        return f"the step span of {', '.join(spans)} stores a basis of the training samples themselves"
+    strange = [k for k in house.stored.learnt if not LEARNT.fullmatch(k)]
+    if strange:
+        return f"it stores {strange[0].split('/')[0]} values that are not known to be over many samples"
+    if any(MEMORY.search(k) for k in house.stored.weights):
+        return "its weights hold a memory of samples"
+    return ""
+
+
+def statistics(house: House) -> dict[str, Any]:
+    """What the preparation stores of every feature of a modality; these are data."""
+    told = {}
+    for modality, described in house.pipelines.items():
+        stored = sorted({k.rsplit("/", 1)[-1].rstrip("_") for k in house.stored.learnt if _of(k, modality)})
+        extremes = any(s in EXTREMES for s in _steps(described))
+        words = "extremes: values of single samples" if extremes else "over the training samples"
+        told[modality] = {"class": PERSONAL if extremes else AGGREGATE, "stored": stored, "what": words}
+    return told
+
+
+def _of(key: str, modality: str) -> bool:
+    return key.startswith(f"prepare/{modality}/")
+
+
+def _steps(described: Any) -> list[str]:
+    return [s["step"] if isinstance(s["step"], str) else next(iter(s["step"])) for s in described["steps"]]

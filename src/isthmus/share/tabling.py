@@ -1,0 +1,171 @@
+"""The tables of a bundle: scores of few samples left out, counts suppressed and rounded, names replaced.
+
+A table that is not known here is left out, and so is a column of text that says anything but our own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isthmus.share.canary import NUMBER, vocabulary
+from isthmus.share.cells import rounded, suppressed
+from isthmus.share.house import House
+from isthmus.share.policy import Policy
+from isthmus.share.renaming import Renamer
+
+__all__ = ["PERSONAL", "counted", "metrics", "tables"]
+
+KNOWN = (
+    "reconstruction", "by_feature", "benchmark", "clustering", "translation", "translation_by_feature",
+    "label_transfer", "alignment", "latent", "subsets", "disentanglement", "robustness", "dimensions", "preparation",
+)  # fmt: skip
+"""Tables of scores; those of counts are made anew."""
+PERSONAL = ("points-", "split", "images", "attention", "predictions", "survival", "risk")
+"""How the names of tables begin that hold a row a sample."""
+SIZES = ("n", "n_samples", "n_train", "n_test", "samples")
+"""Columns that say from how many samples a row was computed."""
+GONE = ("n_entries", "n_features_constant")
+
+
+def tables(renamer: Renamer, policy: Policy) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """The tables of scores, and of those that are left out why."""
+    house, made, left = renamer.house, {}, {}
+    for path in sorted((house.folder / "tables").glob("*.csv")):
+        if path.stem in ("cohort", "combinations", "splits") or path.stem.startswith("summary_"):
+            continue
+        if path.stem.startswith(PERSONAL):
+            left[path.stem] = "a row a sample"
+        elif path.stem not in KNOWN:
+            left[path.stem] = "a table that is not known to hold no person's data"
+        else:
+            made[path.stem] = _clean(house.table(path.stem), renamer, policy)
+    return {k: v for k, v in made.items() if len(v) and v.shape[1]}, left
+
+
+def _clean(table: pd.DataFrame, renamer: Renamer, policy: Policy) -> pd.DataFrame:
+    table = table.drop(columns=[c for c in GONE if c in table])
+    if "label" in table:
+        shared = [c for c, n in renamer.columns.items() if c == n]
+        table = table[table["label"].isna() | table["label"].astype(str).isin(shared)]
+    for column in [c for c in SIZES if c in table]:
+        table = table[table[column].isna() | (table[column] >= policy.smallest_cell)]
+        sizes = table[column].to_numpy(dtype=float)
+        table = table.assign(**{column: _printed(np.nan_to_num(sizes), np.isnan(sizes), policy.rounding)})
+    if "feature" in table:
+        where = next((c for c in ("modality", "target") if c in table), None)
+        if where is None:
+            return table.iloc[:0]
+        pairs = zip(table[where].astype(str), table["feature"].astype(str), strict=True)
+        table = table.assign(feature=[renamer.feature(m, f) for m, f in pairs])
+    return _own_words(table, renamer, policy).reset_index(drop=True)
+
+
+def _own_words(table: pd.DataFrame, renamer: Renamer, policy: Policy) -> pd.DataFrame:
+    """Without columns of text that is not ours."""
+    public = {*renamer.house.modalities, *policy.kept}
+    for column in [c for c in table.columns if c != "feature" and not pd.api.types.is_numeric_dtype(table[c])]:
+        texts = table[column].map(lambda v: v if not isinstance(v, str) else v if v in public else renamer.said(v))
+        table = table.assign(**{column: texts}) if column == "message" else table
+        if column != "message" and not texts.equals(table[column]):
+            table = table.drop(columns=column)
+    return table
+
+
+def metrics(flat: Mapping[str, Any], renamer: Renamer) -> dict[str, Any]:
+    """Scores without those of denied columns, and without counts."""
+    denied = {c for c, n in renamer.columns.items() if c != n} - set(renamer.house.modalities)
+    words = vocabulary() | {*renamer.house.modalities, *renamer.kept}
+
+    def told(key: str) -> bool:
+        parts = key.split("/")
+        if any(p in denied for p in parts[3:]) or any(p.startswith("n_") or p == "n" for p in parts):
+            return False
+        return all(p in words or NUMBER.fullmatch(p) or renamer.said(p) == p for p in parts)
+
+    return {k: v for k, v in flat.items() if told(k)}
+
+
+def counted(house: House, shared: pd.DataFrame, policy: Policy) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
+    """Tables of counts with small ones suppressed, and how many cells were.
+
+    Parameters
+    ----------
+    house
+        The run.
+    shared
+        The columns that are shared, of all samples, or of those that are shared by themselves.
+    policy
+        Smallest count, rounding.
+    """
+    made = {"splits": _splits(house), "combinations": house.table("combinations"), "cohort": _cohort(house)}
+    sums: dict[str, np.ndarray] = {"splits": np.ones((1, len(made["splits"])))}
+    sums["combinations"] = _presence(made["combinations"], made["cohort"])
+    for number, column in enumerate(shared.columns):
+        name = f"levels_{number + 1}"
+        made[name], sums[name] = _levels(shared[column], house.parts.reindex(shared.index), column)
+    hidden = {}
+    for name, table in made.items():
+        if "samples" not in table or name == "cohort" or table.empty:
+            continue
+        counts = table["samples"].to_numpy(dtype=np.int64)
+        away = suppressed(counts, sums[name], policy.smallest_cell)
+        made[name] = table.assign(samples=_printed(counts, away, policy.rounding))
+        hidden[name] = int(away.sum())
+    made["cohort"], hidden["cohort"] = _cohort_told(made["cohort"], len(house.samples), policy)
+    return {k: v for k, v in made.items() if len(v)}, hidden
+
+
+def _printed(counts: np.ndarray, away: np.ndarray, base: int) -> Any:
+    """Rounded counts; what is taken away is missing."""
+    return pd.Series(rounded(counts, base).astype(np.int64), dtype="Int64").mask(np.asarray(away)).array
+
+
+def _splits(house: House) -> pd.DataFrame:
+    sizes = house.parts.value_counts(sort=False).sort_index()
+    return pd.DataFrame({"split": sizes.index.astype(str), "samples": sizes.to_numpy()})
+
+
+def _cohort(house: House) -> pd.DataFrame:
+    table = house.table("cohort")
+    return table.drop(columns=[c for c in ("missing share",) if c in table])
+
+
+def _cohort_told(table: pd.DataFrame, n: int, policy: Policy) -> tuple[pd.DataFrame, int]:
+    """Samples a modality; not told where few have it, or few lack it."""
+    if "samples" not in table:
+        return table, 0
+    counts = table["samples"].to_numpy(dtype=np.int64)
+    away = ((counts > 0) & (counts < policy.smallest_cell)) | ((n - counts > 0) & (n - counts < policy.smallest_cell))
+    return table.assign(samples=_printed(counts, away, policy.rounding)), int(away.sum())
+
+
+def _presence(combinations: pd.DataFrame, cohort: pd.DataFrame) -> np.ndarray:
+    """The totals that a reader knows of the combinations of modalities: all, and of each modality who has it."""
+    rows = [np.ones(len(combinations))]
+    rows += [
+        combinations[m].to_numpy(dtype=float) for m in combinations.columns if m in set(cohort.get("modality", ()))
+    ]
+    return np.array(rows)
+
+
+def _levels(values: pd.Series, parts: pd.Series, column: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Samples of every level of a column by part, and the totals of each."""
+    texts = values.astype(object).where(values.notna(), "missing").astype(str)
+    cross = pd.crosstab(texts, parts.astype(str))
+    levels, splits, counts = list(map(str, cross.index)), list(map(str, cross.columns)), cross.to_numpy()
+    rows = [
+        {"column": column, "level": a, "split": b, "samples": int(counts[i, j])}
+        for i, a in enumerate(levels)
+        for j, b in enumerate(splits)
+    ]
+    table = pd.DataFrame(rows, columns=["column", "level", "split", "samples"])
+    known = [
+        np.ones(len(table)),
+        *((table["level"] == a) for a in levels),
+        *((table["split"] == b) for b in splits),
+    ]
+    return table, np.array([np.asarray(k, dtype=float) for k in known])
