@@ -17,6 +17,7 @@ __all__ = [
     "Latent",
     "Reconstruction",
     "Robustness",
+    "Survival",
     "Translation",
 ]
 
@@ -94,6 +95,21 @@ class Confounding(Config):
     """Columns of obs that the embedding should keep. None: the labels of `evaluate.embedding`."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds of the probes that are cross-validated among the test samples."""
+    uncontrolled: bool = False
+    """Whether the same model without the section `confounders` stands beside; takes a second fit."""
+
+
+class Survival(Config):
+    """How well survival heads predict on test samples, beside ridge Cox regression."""
+
+    clinical: tuple[str, ...] = ()
+    """Columns of obs, such as age and stage: a baseline, and what the model should add to (nested test)."""
+    horizon: Annotated[float, Field(gt=0)] | None = None
+    """Time up to which Uno's C, Brier score and AUC are taken. None: while a fifth of train is still observed."""
+    groups: Annotated[int, Field(ge=2, le=5)] = 2
+    """Risk groups, cut at quantiles of the train samples' risks."""
+    resamples: Annotated[int, Field(ge=10)] = 1000
+    """Bootstrap resamples of the test samples for intervals (a single split); half as many permutations."""
 
 
 class Evaluate(Config):
@@ -113,5 +129,7 @@ class Evaluate(Config):
     """Scores against the factors, where these are known."""
     robustness: Robustness | None = None
     """The embedding over refits; takes as many fits."""
+    survival: Survival | None = Survival()
+    """Heads of kind cox and discrete."""
     confounding: Confounding | None = Confounding()
     """Sites, batches and other confounders, looked for by fresh probes."""

@@ -103,12 +103,14 @@ def _carry_out(run: Run) -> None:
     labels = labels_asked(run.recipe, mdata)
     asked = _asked(run.recipe, mdata, labels)
     folds = [Fold(f"fold{i}" if len(splits) > 1 else ALL, _parts(mdata, s)) for i, s in enumerate(splits)]
-    measured, further, final = [], [], None
+    suspects = _suspects(run.recipe, mdata, labels)
+    measured, further, confounded, final = [], [], [], None
     for fold in folds:
         final = _fitted(run, fold)
         with timed(f"evaluate {fold.name}"):
             measured.append(_measured(run.recipe, final, fold, labels))
             further.append(_further(run.recipe, final, fold, asked, mdata))
+            confounded += _confounded(run.recipe, final, fold, suspects)
     if len(folds) > 1:
         log.info("%d folds are measured; the model that is kept is fitted on all samples", len(folds))
         final = _fitted(run, Fold(ALL, {"train": mdata}))
@@ -116,7 +118,8 @@ def _carry_out(run: Run) -> None:
     with timed("report"):
         recipe = run.recipe.model_copy(update={k: final.recipe[k] for k in ("prepare", "likelihood")})
         resolve(run.folder, recipe.text())
-        results.write(run.folder, results.Found(recipe, mdata, final, splits, measured, further))
+        left = measures.summary_of(confounded, suspects)
+        results.write(run.folder, results.Found(recipe, mdata, final, splits, measured, further, left))
 
 
 @contextmanager
@@ -166,6 +169,37 @@ def _asked(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measures.
         latent=keys.latent is not None, alignment=keys.alignment is not None,
         disentanglement=keys.disentanglement is not None, seed=recipe.training.seed,
     )  # fmt: skip
+
+
+def _suspects(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measures.Suspects | None:
+    """The confounders to look for: those that are named, or taken out; None where there are none."""
+    keys, control = recipe.evaluate.confounding, recipe.confounders
+    columns = () if keys is None else keys.columns or (control.columns if control is not None else ())
+    if keys is None or not columns:
+        return None
+    for key, names in (("columns", columns), ("labels", keys.labels or ())):
+        for name in names:
+            _check_name(name, mdata.obs.columns, "no such column in obs", f"evaluate.confounding.{key}")
+    group, seed = recipe.data.split.group, recipe.training.seed
+    wanted = [y for y in (labels if keys.labels is None else keys.labels) if y not in columns]
+    classes = () if control is None else tuple(c for c in control.classes if c in columns)
+    return measures.Suspects(columns, wanted, classes, None if group in columns else group, keys.folds, seed=seed)
+
+
+def _confounded(
+    recipe: Recipe, fitted: Fitted, fold: Fold, suspects: measures.Suspects | None
+) -> list[measures.Confounded]:
+    """What is left of the confounders, beside the same model without control where that is asked for."""
+    if suspects is None or recipe.evaluate.confounding is None:
+        return []
+    others: dict[str, Fitted] = {}
+    if recipe.evaluate.confounding.uncontrolled and recipe.confounders is not None:
+        log.info("the same model without control of confounders")
+        others["uncontrolled"] = fit(
+            recipe.model, fold.parts["train"], fold.parts.get("valid"), prepare=recipe.prepare,
+            likelihood=recipe.likelihood, heads=recipe.heads, training=copy_with(recipe.training, tensorboard=False),
+        )  # fmt: skip
+    return [measures.confounded(fitted, fold.parts, suspects, others=others)]
 
 
 def _check_name(name: str, known: Iterable[Any], what: str, where: str) -> None:

@@ -31,6 +31,7 @@ from isthmus.recipe import Recipe, versions
 from isthmus.report import page
 from isthmus.report.balance import balance_section, off_balance
 from isthmus.report.blocks import Section
+from isthmus.report.confounding import confounding_section
 from isthmus.report.images import images_section
 from isthmus.report.latent import latent_section
 from isthmus.report.run import RunResults, run_page
@@ -55,6 +56,7 @@ class Found:
     splits: Sequence[pd.Series]
     measured: Sequence[Measured]
     further: Sequence[measures.Further] = ()
+    confounded: measures.Confounded | None = None
 
     @property
     def folds(self) -> int:
@@ -78,6 +80,7 @@ def write(folder: Path, found: Found) -> None:
     benchmark, scores = benchmark_table(found), reconstruction_table(found)
     flat = metrics(benchmark, scores, clustering_table(found), model=model_name(found.fitted))
     flat |= measures.flat(measures.averaged(found.further), model=model_name(found.fitted))
+    flat |= measures.confounded_flat(found.confounded, model=model_name(found.fitted))
     (folder / "metrics.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
     page.write(run_page(_results(found, embedding, benchmark, scores)), folder)
     _save_splits(found, folder / "tables")
@@ -225,11 +228,21 @@ def _more(found: Found) -> tuple[Section, ...]:
         translation_section(further.translation, further.transfer, further.by_feature, model=name),
         latent_section(further.latent, further.subsets, further.alignment, others=_others(further)),
         balance_section(found.fitted.history, type(inner(found.fitted.module)).balance),
+        _confounders(found),
     )
     if found.folds > 1 or not found.parts.eq("test").any():
         return made
     train, test = (take_samples(found.mdata, found.parts.index[found.parts == p]) for p in ("train", "test"))
     return (*made, images_section(held_out(found.fitted, train, test)))
+
+
+def _confounders(found: Found) -> Section:
+    """What is left of confounders, and what holds beyond them; empty where none was looked for."""
+    left = found.confounded
+    if left is None:
+        return Section("Confounders", ())
+    name = model_name(found.fitted)
+    return confounding_section(left.found, left.labels, left.partial, left.mixing, model=name)
 
 
 def _others(further: measures.Further) -> dict[str, pd.DataFrame]:

@@ -39,10 +39,14 @@ INTERVAL = ("sd", "lower", "upper", "difference", "difference_lower", "differenc
 
 @dataclass(frozen=True)
 class Suspects:
-    """Which columns of obs are confounders, which labels are to stay; `group`: samples of one patient; folds."""
+    """Which columns of obs are confounders, which labels are to stay.
+
+    `classes`: columns of numbers that stand for classes; `group`: a column of patients, whose samples stay together.
+    """
 
     columns: Sequence[str]
     labels: Sequence[str] = ()
+    classes: Sequence[str] = ()
     group: str | None = None
     folds: int = 5
     resamples: int = 1000
@@ -90,9 +94,9 @@ def confounded(
     z = {model_name(fitted): fitted, **dict(others or {})}
     embedded = {who: [np.asarray(f.embed(part).X, dtype=np.float64) for part in (train, test)] for who, f in z.items()}
     seen = [np.asarray(~np.isnan(np.hstack([e[k] for e in embedded.values()])).any(axis=1)) for k in (0, 1)]
-    obs = [part.obs.loc[here] for part, here in zip((train, test), seen, strict=True)]
+    obs = [_as_classes(part.obs.loc[here], asked.classes) for part, here in zip((train, test), seen, strict=True)]
     arrays: dict[str, tuple[Matrix, Matrix]] = {w: (a[seen[0]], b[seen[1]]) for w, (a, b) in embedded.items()}
-    arrays |= _before(fitted, (train, test), seen, columns, asked.seed)
+    arrays |= _before(fitted, (train, test), seen, obs=[o[columns] for o in obs], seed=asked.seed)
     a, b = ({k: v[side] for k, v in arrays.items()} for side in (0, 1))
     group = None if asked.group is None else _groups(obs[1][asked.group])
     probes = run_probes(a, b, obs[0][columns], obs[1][columns], learners=PROBES, seed=asked.seed)
@@ -107,6 +111,12 @@ def confounded(
     )
 
 
+def _as_classes(obs: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Numbers that stand for classes as text."""
+    texts = {c: obs[c].map(lambda v: f"{v:g}" if isinstance(v, float) else str(v), na_action="ignore") for c in columns}
+    return obs.assign(**{c: v.astype(object) for c, v in texts.items()})
+
+
 def _groups(column: pd.Series) -> np.ndarray:
     """A number per group; a sample without one is a group of its own."""
     codes, _ = pd.factorize(column.astype(object))
@@ -114,7 +124,12 @@ def _groups(column: pd.Series) -> np.ndarray:
 
 
 def _before(
-    fitted: Fitted, cohorts: tuple[md.MuData, md.MuData], seen: Sequence[np.ndarray], columns: list[str], seed: int
+    fitted: Fitted,
+    cohorts: tuple[md.MuData, md.MuData],
+    seen: Sequence[np.ndarray],
+    *,
+    obs: list[pd.DataFrame],
+    seed: int,
 ) -> dict[str, tuple[Matrix, Matrix]]:
     """The values that the model sees, their PCA, and that of what a regression on the confounders leaves of them."""
     prepared = [fitted.preparation.transform(m) for m in cohorts]
@@ -125,7 +140,6 @@ def _before(
     )
     found = representations(a, b, fitted.latent, which=["pca"], seed=seed)
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        obs = [m.obs.loc[here, columns] for m, here in zip(cohorts, seen, strict=True)]
         rest = without_confounders(a, b, obs[0], obs[1])
         found[WITHOUT] = representations(*rest, fitted.latent, which=["pca"], seed=seed)["pca"]
     return {**found, "raw": (a, b)}
@@ -137,14 +151,8 @@ def _fresh(z: Mapping[str, Matrix], obs: pd.DataFrame, asked: Suspects, group: n
     rows = []
     for column in obs:
         try:
-            found = confounding(
-                z[first],
-                obs[column],
-                before={k: z[k] for k in others},
-                groups=group,
-                folds=asked.folds,
-                seed=asked.seed,
-            ).probes
+            before = {k: z[k] for k in others}
+            found = confounding(z[first], obs[column], before=before, groups=group, folds=asked.folds, seed=asked.seed)
         except DataError as error:
             log.info("confounder %r is not looked for among the test samples alone: %s", column, error)
             continue
