@@ -29,7 +29,7 @@ from isthmus.prepare.preparation import DEFAULT as TABLE
 from isthmus.prepare.prepared import Prepared
 from isthmus.prepare.step import Entry
 from isthmus.supervising import forget, supervision_of, wrapped
-from isthmus.training import calibration, devices, engine, optimizers
+from isthmus.training import calibration, devices, engine, optimizers, private
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.settings import Training
 from isthmus.types import COUNTS, Kind, Modality, Spec
@@ -113,6 +113,7 @@ def fit(
     _check_tables(train)
     preparation = Preparation.parse(prepare, names, defaults=_default_steps(train, likelihoods))
     _check_span(preparation, name, likelihoods, training)
+    preparation.residual = asked.residual(train.obs, likelihoods)
     prepared = preparation.fit(train).transform(train)
     for m in names:
         _check_values(prepared[m], m, likelihoods[m])
@@ -136,6 +137,9 @@ def fit(
         **asked.described,
         "training": training.model_dump(mode="json"),
     }
+    if spent := private.statement(training, module.phases, len(train_samples), len(history)):
+        recipe["privacy"] = spent
+        log.info("%s", private.said(spent))
     return Fitted(module, preparation, recipe, history, moments)
 
 

@@ -16,6 +16,7 @@ from isthmus.data.obs import class_names
 from isthmus.data.targets import column, covariate_of, numbers, target_values
 from isthmus.errors import DataError, RecipeError, closest
 from isthmus.losses import time_bins
+from isthmus.prepare.residual import Residual
 from isthmus.supervised import Supervised
 from isthmus.supervising_keys import SURVIVAL, Confounders, Head
 from isthmus.types import Covariate, Target
@@ -62,9 +63,15 @@ class Supervision:
         where = "confounders.columns"
         return tuple(covariate_of(column(obs, c, where), where, as_class=c in keys.classes) for c in keys.columns)
 
-    def regressed(self, obs: pd.DataFrame) -> tuple[Covariate, ...]:
+    def residual(self, obs: pd.DataFrame, likelihoods: Mapping[str, str]) -> Residual | None:
         """What is regressed out of the prepared features."""
-        return self.columns(obs) if self.confounders and "residualise" in self.confounders.method else ()
+        if self.confounders is None or "residualise" not in self.confounders.method:
+            return None
+        for name, met in likelihoods.items():
+            if met != "gaussian":
+                where, wanted = "confounders.method: residualise", f"likelihood.{name}: gaussian"
+                raise RecipeError("leaves no counts", where=where, met=f"likelihood.{name}: {met}", wanted=wanted)
+        return Residual(self.columns(obs))
 
 
 def supervision_of(heads: Mapping[str, Any] | None, confounders: Any) -> Supervision:

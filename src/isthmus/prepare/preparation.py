@@ -12,6 +12,7 @@ from isthmus.data.table import aligned
 from isthmus.errors import DataError, ModelError, RecipeError, closest, listed
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.prepared import Prepared
+from isthmus.prepare.residual import Residual
 from isthmus.prepare.step import Entry, Step, describe, parse_steps
 
 __all__ = ["Pipeline", "Preparation", "Prepared"]
@@ -31,10 +32,12 @@ class Preparation:
     ----------
     pipelines
         Modality to pipeline.
+    residual
+        What is regressed out of the prepared features in the end, by annotations of the samples.
     """
 
-    def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
-        self.pipelines = dict(pipelines)
+    def __init__(self, pipelines: Mapping[str, Pipeline], residual: Residual | None = None) -> None:
+        self.pipelines, self.residual = dict(pipelines), residual
 
     def __getitem__(self, modality: str) -> Pipeline:
         return self.pipelines[modality]
@@ -80,10 +83,17 @@ class Preparation:
             if name not in mdata.mod:
                 raise DataError("no such modality", where=name, met=listed(mdata.mod))
             pipeline.fit(aligned(mdata.mod[name], mdata.obs_names), name, ids=mdata.obs_names)
+        if self.residual is not None:
+            self.residual.fit(self._piped(mdata), mdata.obs)
         return self
 
     def transform(self, mdata: md.MuData) -> dict[str, Prepared]:
         """Any samples, in the order of `mdata.obs_names`; a modality that `mdata` lacks is absent everywhere."""
+        made = self._piped(mdata)
+        return made if self.residual is None else self.residual.transform(made, mdata.obs)
+
+    def _piped(self, mdata: md.MuData) -> dict[str, Prepared]:
+        """The samples through the pipelines."""
         made = {}
         for name, pipeline in self.pipelines.items():
             if name in mdata.mod:
@@ -131,7 +141,11 @@ class Preparation:
         """Tensors (for safetensors) and a JSON-able description of everything learnt."""
         states = {name: p.get_state() for name, p in self.pipelines.items()}
         tensors = {f"{name}/{k}": v for name, (arrays, _) in states.items() for k, v in arrays.items()}
-        return tensors, {"pipelines": {name: meta for name, (_, meta) in states.items()}}
+        meta: dict[str, Any] = {"pipelines": {name: meta for name, (_, meta) in states.items()}}
+        if self.residual is not None:
+            arrays, meta["residual"] = self.residual.get_state()
+            tensors |= {f"residual:{name}": v for name, v in arrays.items()}
+        return tensors, meta
 
     @classmethod
     def load_state(cls, tensors: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Preparation:
@@ -148,4 +162,7 @@ class Preparation:
         for name, saved in meta["pipelines"].items():
             mine = {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
             made[name] = Pipeline.from_state(mine, saved)
-        return cls(made)
+        if "residual" not in meta:
+            return cls(made)
+        arrays = {k.removeprefix("residual:"): v for k, v in tensors.items() if k.startswith("residual:")}
+        return cls(made, Residual.from_state(arrays, meta["residual"]))
