@@ -160,6 +160,8 @@ def _asked(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measures.
     of = keys.translation
     for name in [m for pair in (of.pairs or () if of else ()) for m in pair]:
         _check_name(name, mdata.mod, "no such modality", "evaluate.translation.pairs")
+    for name in keys.survival.clinical if keys.survival else ():
+        _check_name(name, mdata.obs.columns, "no such column in obs", "evaluate.survival.clinical")
     label = next((c for c in labels if kind_of(mdata.obs[c]) == "class"), None)
     if of is not None and of.label is not None:
         label = of.label
@@ -167,7 +169,8 @@ def _asked(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measures.
     return measures.Asked(
         pairs=() if of is None else of.pairs, label=label, baselines=() if of is None else of.baselines,
         latent=keys.latent is not None, alignment=keys.alignment is not None,
-        disentanglement=keys.disentanglement is not None, seed=recipe.training.seed,
+        disentanglement=keys.disentanglement is not None, survival=keys.survival, group=recipe.data.split.group,
+        seed=recipe.training.seed,
     )  # fmt: skip
 
 

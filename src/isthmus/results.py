@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from isthmus.data.split_files import write_split
 from isthmus.data.write import write as write_container
 from isthmus.evaluate.baselines import representations
 from isthmus.evaluate.spread import bootstrap, summarise, zscore
+from isthmus.evaluate.survival import Judged
 from isthmus.evaluate.words import verdict
 from isthmus.fitted import Fitted
 from isthmus.pictures import held_out
@@ -35,6 +37,7 @@ from isthmus.report.confounding import confounding_section
 from isthmus.report.images import images_section
 from isthmus.report.latent import latent_section
 from isthmus.report.run import RunResults, run_page
+from isthmus.report.survival import survival_section, survival_words
 from isthmus.report.translation import translation_section
 from isthmus.supervised import inner
 
@@ -62,6 +65,13 @@ class Found:
     def folds(self) -> int:
         return len(self.splits)
 
+    @cached_property
+    def survival(self) -> dict[str, Judged]:
+        """Every survival head beside its baselines, over the folds."""
+        folds, keys = [f.outcomes for f in self.further], self.recipe.evaluate.survival
+        seed = self.recipe.training.seed
+        return measures.survival_found(folds, keys, model=model_name(self.fitted), seed=seed)
+
     @property
     def parts(self) -> pd.Series:
         """The part of every sample: train, valid or test; with folds `fold0`, `fold1`, ... by test part."""
@@ -80,6 +90,7 @@ def write(folder: Path, found: Found) -> None:
     benchmark, scores = benchmark_table(found), reconstruction_table(found)
     flat = metrics(benchmark, scores, clustering_table(found), model=model_name(found.fitted))
     flat |= measures.flat(measures.averaged(found.further), model=model_name(found.fitted))
+    flat |= measures.survival_flat(found.survival, model=model_name(found.fitted))
     flat |= measures.confounded_flat(found.confounded, model=model_name(found.fitted))
     (folder / "metrics.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
     page.write(run_page(_results(found, embedding, benchmark, scores)), folder)
@@ -196,6 +207,7 @@ def _results(found: Found, embedding: ad.AnnData, benchmark: pd.DataFrame, score
         benchmark, _nested(scores), model=name, title=f"the {name}", dimensions=fitted.latent, where=over,
         translation=measures.averaged(found.further).translation,
     ) if not benchmark.empty or not scores.empty else []  # fmt: skip
+    said[1:1] = survival_words(found.survival, model=name)
     registered = registry.module_of(fitted.recipe["model"]["name"]).__doc__ or ""
     return RunResults(
         name=f"{name} on {', '.join(fitted.spec.names)}",
@@ -228,6 +240,7 @@ def _more(found: Found) -> tuple[Section, ...]:
         translation_section(further.translation, further.transfer, further.by_feature, model=name),
         latent_section(further.latent, further.subsets, further.alignment, others=_others(further)),
         balance_section(found.fitted.history, type(inner(found.fitted.module)).balance),
+        survival_section(found.survival, model=name, units=measures.time_columns(found.fitted)),
         _confounders(found),
     )
     if found.folds > 1 or not found.parts.eq("test").any():

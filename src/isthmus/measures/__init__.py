@@ -3,6 +3,7 @@
 from isthmus.measures.confounding import Confounded, Suspects, confounded, confounded_flat, summary_of
 from isthmus.measures.measured import Asked, Further, further
 from isthmus.measures.refits import Refit, refitted
+from isthmus.measures.survival import survival_flat, survival_found, time_columns
 from isthmus.measures.tables import averaged, flat
 
 __all__ = [
@@ -18,4 +19,7 @@ __all__ = [
     "further",
     "refitted",
     "summary_of",
+    "survival_flat",
+    "survival_found",
+    "time_columns",
 ]

@@ -16,10 +16,13 @@ from isthmus.assess import Scale
 from isthmus.evaluate.alignment import foscttm, retrieval
 from isthmus.evaluate.disentanglement import disentanglement
 from isthmus.evaluate.latent import latent_coverage, total_correlation
+from isthmus.evaluate.survival import Fold
 from isthmus.evaluate.tasks import kind_of
 from isthmus.evaluate.translation import TRANSLATORS, label_transfer
+from isthmus.evaluating_keys import Survival
 from isthmus.fitted import Fitted
 from isthmus.measures.said import drawn, embedded, shared
+from isthmus.measures.survival import outcomes
 from isthmus.measures.translations import Cohorts, Translations, translations
 from isthmus.prepare.prepared import Prepared
 
@@ -39,7 +42,8 @@ MOST_FOR_SUBSETS = 4
 class Asked:
     """What is to be measured.
 
-    `pairs`: of source and target; None for all there are, empty for none. `label`: a column of obs, or None.
+    `pairs`: of source and target; None for all there are, empty for none. `label`: a column of obs, or None. `group`: a
+    column whose groups are resampled as a whole.
     """
 
     pairs: Sequence[tuple[str, str]] | None = None
@@ -48,6 +52,8 @@ class Asked:
     latent: bool = True
     alignment: bool = True
     disentanglement: bool = True
+    survival: Survival | None = None
+    group: str | None = None
     seed: int = 0
 
 
@@ -57,7 +63,7 @@ class Further:
 
     `translation`, `by_feature`, `transfer` as in `Translations`; `latent` and `disentanglement`: one row; `alignment`:
     a row per pair of modalities; `subsets`: a row per subset of modalities; `robustness`: one row, and `dimensions`, a
-    row per named dimension.
+    row per named dimension. `outcomes`: survival head -> what it and its baselines say.
     """
 
     translation: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -69,6 +75,7 @@ class Further:
     disentanglement: pd.DataFrame = field(default_factory=pd.DataFrame)
     robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
     dimensions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    outcomes: dict[str, Fold] = field(default_factory=dict)
 
 
 def further(fitted: Fitted, parts: Mapping[str, md.MuData], asked: Asked) -> Further:
@@ -115,7 +122,8 @@ def further(fitted: Fitted, parts: Mapping[str, md.MuData], asked: Asked) -> Fur
         found["latent"] = _latent(z)
     if asked.disentanglement:
         found["disentanglement"] = _disentanglement(z, test, asked.seed)
-    return Further(**found)
+    of_heads = outcomes(fitted, parts, asked.survival, group=asked.group, seed=asked.seed)
+    return Further(**found, outcomes=of_heads)
 
 
 def _pairs(fitted: Fitted, asked: Asked) -> list[tuple[str, str]]:

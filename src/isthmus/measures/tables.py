@@ -27,7 +27,8 @@ COUNTED = ("n", "n_samples", "n_features", "n_entries", "n_features_constant", "
 
 def averaged(found: Sequence[Further]) -> Further:
     """The mean over folds of every score, with `<score>_sd` where there are several."""
-    return Further(**{name: _averaged([getattr(f, name) for f in found], keys) for name, keys in KEYS.items()})
+    tables: dict[str, Any] = {k: _averaged([getattr(f, k) for f in found], keys) for k, keys in KEYS.items()}
+    return Further(**tables)
 
 
 def _averaged(frames: Sequence[pd.DataFrame], keys: tuple[str, ...]) -> pd.DataFrame:

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from isthmus.evaluate.survival import Judged
+from isthmus.evaluate.words import number
 from isthmus.plot import survival as plot
-from isthmus.plot.style import number
+from isthmus.plot.style import number as digits
+from isthmus.plot.style import printable
 from isthmus.report.blocks import Block, FigureBlock, Prose, Section, TableBlock
 
 NAMES = {"pca": "PCA + ridge Cox", "clinical": "clinical ridge Cox", "kaplan_meier": "Kaplan-Meier of train"}
@@ -41,6 +43,10 @@ CALIBRATION = (
     "Survival at {horizon}: predicted and observed (Kaplan-Meier, 95 % interval) in groups of equal size by the "
     "model's prediction. On the line, predictions are what happens."
 )
+WORSE = (
+    "The survival that it predicts (integrated Brier score {}) is worse than the same Kaplan-Meier curve for everybody "
+    "({})."
+)
 NO_MORE_THAN_CHANCE = 0.05
 FEW = "Too few events for {covariates} columns of clinical covariates: the nested test is left out."
 
@@ -63,9 +69,14 @@ def survival_section(found: Mapping[str, Judged], *, model: str, units: Mapping[
     return Section(TITLE, tuple(blocks), LEAD if blocks else "")
 
 
+def survival_words(found: Mapping[str, Judged], *, model: str) -> list[str]:
+    """What was found, a sentence or two per head: a baseline that is as good is named first."""
+    return [f"Survival ({printable(head)}): {_said(judged, model)}" for head, judged in found.items()]
+
+
 def _blocks(head: str, judged: Judged, model: str, unit: str) -> list[Block]:
-    name, when = f"survival_{head}", f"{number(judged.horizon)} ({unit})"
-    blocks: list[Block] = [Prose(f"{head}: {said(judged, model=model)}")]
+    name, when = f"survival_{head}", f"{digits(judged.horizon)} ({unit})"
+    blocks: list[Block] = [Prose(f"{head}: {_said(judged, model)}")]
     scores = _named(judged.scores)
     blocks.append(FigureBlock(plot.concordance(scores), f"{head}: {CONCORDANCE}", f"{name}_concordance"))
     shown = _shown(scores)
@@ -86,26 +97,30 @@ def _blocks(head: str, judged: Judged, model: str, unit: str) -> list[Block]:
     return blocks
 
 
-def said(judged: Judged, *, model: str) -> str:
-    """What was found, in a sentence or two: a baseline that is as good is named first."""
+def _said(judged: Judged, model: str) -> str:
     rows = {str(r["representation"]): r for r in judged.scores.to_dict("records")}
     own = rows.pop(model)
     where = f"on {judged.n:,} test samples with {judged.events:,} events"
     if not np.isfinite(own["harrell"]):
         return f"No pair of test samples can be compared {where}."
-    text = f"C {own['harrell']:.3f}{_range(own)} {where}. "
+    text = f"C {number(own['harrell'])}{_range(own)} {where}. "
     if own["null_p"] > NO_MORE_THAN_CHANCE:
         low, high = own["null_lower"], own["null_upper"]
-        text += f"That is no more than chance gives ({low:.3f}–{high:.3f} with outcomes dealt out anew). "
+        text += f"That is no more than chance gives ({number(low)} to {number(high)} with outcomes dealt out anew). "
+    nobody = rows["kaplan_meier"]["integrated_brier"]
+    after = WORSE.format(number(own["integrated_brier"]), number(nobody)) if own["integrated_brier"] > nobody else ""
     others = {name: row for name, row in rows.items() if np.isfinite(row["harrell"])}
     if not others:
-        return text.strip()
+        return (text + after).strip()
     best = max(others, key=lambda name: float(others[name]["harrell"]))
     name, row = NAMES.get(best, best), others[best]
     if row["harrell"] >= own["harrell"]:
-        return text + f"{_capital(name)} has {row['harrell']:.3f}: the network is not needed for this."
-    sure = "" if row["harrell_difference_lower"] > 0 else ", a difference that may be none"
-    return text + f"The best baseline, {name}, has {row['harrell']:.3f}: {row['harrell_difference']:.3f} less{sure}."
+        text += f"{_capital(name)} has {number(row['harrell'])}: the network is not needed for this. "
+    else:
+        sure = "" if row["harrell_difference_lower"] > 0 else ", a difference that may be none"
+        less = number(row["harrell_difference"])
+        text += f"The best baseline, {name}, has {number(row['harrell'])}: {less} less{sure}. "
+    return (text + after).strip()
 
 
 def _capital(name: str) -> str:
@@ -114,12 +129,12 @@ def _capital(name: str) -> str:
 
 def _range(row: Mapping[Hashable, Any]) -> str:
     low, high = row["harrell_lower"], row["harrell_upper"]
-    return f" ({low:.3f}–{high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
+    return f" ({number(low)} to {number(high)})" if np.isfinite(low) and np.isfinite(high) else ""
 
 
 def _tested(judged: Judged) -> str:
     test = judged.log_rank
-    return "" if test is None else f"log-rank p = {number(test.p)}" if test.p >= 1e-4 else f"log-rank p = {test.p:.1e}"
+    return "" if test is None else f"log-rank p = {digits(test.p)}" if test.p >= 1e-4 else f"log-rank p = {test.p:.1e}"
 
 
 def _groups(judged: Judged) -> str:

@@ -1,0 +1,176 @@
+"""Survival heads on test samples, beside ridge Cox regression on principal components and on clinical covariates."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mudata as md
+import numpy as np
+import pandas as pd
+
+from isthmus.assess import Scale, joined, model_name
+from isthmus.data.outcome import survival_of
+from isthmus.errors import DataError
+from isthmus.evaluate.baselines import representations
+from isthmus.evaluate.design import Design
+from isthmus.evaluate.outcomes import Outcome, linear_answers
+from isthmus.evaluate.survival import Fold, Judged, judge
+from isthmus.evaluating_keys import Survival
+from isthmus.fitted import Fitted
+from isthmus.predicting import head_of
+from isthmus.supervising_keys import SURVIVAL
+
+__all__ = ["outcomes", "survival_flat", "survival_found", "time_columns"]
+
+log = logging.getLogger("isthmus.assess")
+PLACES = ("sd", "lower", "upper", "null_sd", "null_lower", "null_upper", "null_p")
+"""What is said of a score under its own name: `survival/test/harrell/os/lower`."""
+
+
+def outcomes(
+    fitted: Fitted, parts: Mapping[str, md.MuData], keys: Survival | None, *, group: str | None = None, seed: int = 0
+) -> dict[str, Fold]:
+    """What every survival head and its baselines say of train and test samples.
+
+    Parameters
+    ----------
+    fitted
+        The model.
+    parts
+        `train`, what it was fitted on, and `test`.
+    keys
+        What is asked for; None for nothing.
+    group
+        Column of obs whose groups are resampled as a whole.
+    seed
+        Of the principal components.
+
+    Returns
+    -------
+    dict
+        Head -> outcomes and log risks; empty without a survival head.
+    """
+    heads = [h for h, k in (fitted.recipe.get("heads") or {}).items() if k["kind"] in SURVIVAL]
+    if keys is None or not heads or "test" not in parts:
+        return {}
+    obs = {part: parts[part].obs for part in ("train", "test")}
+    tables = {"pca": _components(fitted, parts, seed)}
+    clinical = np.zeros((parts["test"].n_obs, 0))
+    if keys.clinical:
+        design = Design.of(obs["train"][list(keys.clinical)])
+        tables["clinical"] = (
+            design.columns(obs["train"][list(keys.clinical)]),
+            design.columns(obs["test"][list(keys.clinical)]),
+        )
+        clinical = tables["clinical"][1]
+    said = {part: fitted.predict(parts[part]) for part in obs}
+    units = None if group is None else np.asarray(obs["test"][group].astype(str))
+    found = {}
+    for head in heads:
+        target = head_of(fitted.module, head).target
+        time, event = target.columns
+        y = {
+            p: survival_of(o, time=time, event=event, turned=target.turned, where=f"heads.{head}")
+            for p, o in obs.items()
+        }
+        risk = {p: s[f"{head}/log_risk"].to_numpy(dtype=np.float64) for p, s in said.items()}
+        risks = {model_name(fitted): (risk["train"], risk["test"]), **_baselines(tables, y["train"], head)}
+        predicted = {}
+        if target.edges:
+            curves = said["test"][[c for c in said["test"] if str(c).startswith(f"{head}/survival/")]]
+            predicted[model_name(fitted)] = (np.asarray(target.edges[1:]), curves.to_numpy(dtype=np.float64))
+        found[head] = Fold(y["train"], y["test"], risks, clinical, predicted, units)
+    return found
+
+
+def _components(fitted: Fitted, parts: Mapping[str, md.MuData], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """As many principal components as the model has latent dimensions, of what it sees, fitted on train."""
+    prepared = {part: fitted.preparation.transform(parts[part]) for part in ("train", "test")}
+    scales = {m.name: Scale.of(prepared["train"][m.name], m.likelihood, m.library) for m in fitted.spec}
+    train, test = (joined([scales[m].matrix(p[m]) for m in fitted.spec.names]) for p in prepared.values())
+    a, b = representations(train, test, fitted.latent, which=("pca",), seed=seed)["pca"]
+    return np.asarray(a), np.asarray(b)
+
+
+def _baselines(
+    tables: Mapping[str, tuple[np.ndarray, np.ndarray]], y: np.ndarray, head: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Log risks of train and test samples by ridge Cox regression on each table."""
+    found = {}
+    for name, (train, test) in tables.items():
+        try:
+            a, b = linear_answers(train, Outcome("survival", y), train, test)
+        except DataError as error:
+            log.info("head %s: no ridge Cox regression on %s: %s", head, name, error)
+            continue
+        found[name] = (a, b)
+    return found
+
+
+def survival_found(
+    folds: Sequence[Mapping[str, Fold]], keys: Survival | None, *, model: str, seed: int = 0
+) -> dict[str, Judged]:
+    """Every survival head judged over the folds; one without an event among the test samples is left out (logged)."""
+    found: dict[str, Judged] = {}
+    if keys is None or not folds:
+        return found
+    for head in folds[0]:
+        judged = judge(
+            [f[head] for f in folds],
+            model=model,
+            horizon=keys.horizon,
+            groups=keys.groups,
+            resamples=keys.resamples,
+            seed=seed,
+        )
+        if judged is None:
+            log.warning("head %s: no event among the test samples: nothing is measured of it", head)
+        else:
+            found[head] = judged
+    return found
+
+
+def time_columns(fitted: Fitted) -> dict[str, str]:
+    """Survival head -> the column of its times."""
+    heads: Mapping[str, Any] = fitted.recipe.get("heads") or {}
+    return {h: str(k["time"]) for h, k in heads.items() if k["kind"] in SURVIVAL}
+
+
+def survival_flat(found: Mapping[str, Judged], *, model: str) -> dict[str, Any]:
+    """Every number under a flat name; those of baselines under `baseline/<name>/`.
+
+    `survival/test/<score>/<head>`, followed by `sd`, `lower`, `upper`, `null_...`, or `difference/<baseline>`.
+    """
+    flat: dict[str, Any] = {}
+    for head, judged in found.items():
+        for row in judged.scores.to_dict("records"):
+            who = str(row.pop("representation"))
+            for key, value in row.items():
+                name = _name(str(key), head, who)
+                place = name if who == model or "/difference" in name else f"baseline/{who}/{name}"
+                if not pd.isna(value):
+                    flat[place] = float(value) if math.isfinite(value) else None
+        flat |= _tests(head, judged)
+    return flat
+
+
+def _name(key: str, head: str, who: str) -> str:
+    score, _, rest = key.partition("_")
+    if key.startswith("null_"):
+        score, rest = "harrell", key
+    if rest.startswith("difference"):
+        return f"survival/test/{score}/{head}/{rest}/{who}"
+    return f"survival/test/{score}/{head}/{rest}" if rest in PLACES else f"survival/test/{key}/{head}"
+
+
+def _tests(head: str, judged: Judged) -> dict[str, Any]:
+    """Sizes, log-rank and nested test."""
+    flat: dict[str, Any] = {"n": float(judged.n), "events": float(judged.events), "horizon": judged.horizon}
+    if judged.log_rank is not None:
+        flat |= {"log_rank": judged.log_rank.statistic, "log_rank_p": judged.log_rank.p}
+    for test in judged.nested.values():
+        flat |= {"nested": test.statistic, "nested_p": test.p, "nested_gain": test.gain}
+    return {f"survival/test/{k}/{head}": v for k, v in flat.items()}
