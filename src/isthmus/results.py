@@ -33,7 +33,7 @@ from isthmus.recipe import Recipe, versions
 from isthmus.report import page
 from isthmus.report.balance import balance_section, off_balance
 from isthmus.report.blocks import Section
-from isthmus.report.confounding import confounding_section
+from isthmus.report.confounding import baseline_ahead, confounding_section
 from isthmus.report.images import images_section
 from isthmus.report.latent import latent_section
 from isthmus.report.run import RunResults, run_page
@@ -208,6 +208,8 @@ def _results(found: Found, embedding: ad.AnnData, benchmark: pd.DataFrame, score
         translation=measures.averaged(found.further).translation,
     ) if not benchmark.empty or not scores.empty else []  # fmt: skip
     said[1:1] = survival_words(found.survival, model=name)
+    if found.confounded is not None:
+        said[1:1] = baseline_ahead(found.confounded.found, found.confounded.labels, model=name)
     registered = registry.module_of(fitted.recipe["model"]["name"]).__doc__ or ""
     return RunResults(
         name=f"{name} on {', '.join(fitted.spec.names)}",

@@ -105,7 +105,7 @@ def confounded(
         probes,
         _fresh(b, obs[1][columns], asked, group),
         _labels((a, b), (obs[0], obs[1]), asked, group),
-        dependence(dense, obs[1][columns], obs[1][labels]),
+        dependence({k: x for k, x in dense.items() if k != "raw"}, obs[1][columns], obs[1][labels]),
         mixing(dense, obs[1][columns]),
         group,
     )

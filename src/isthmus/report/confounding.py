@@ -11,7 +11,7 @@ from isthmus.plot.confounding import MOST_DIMENSIONS, confounder_probes, partial
 from isthmus.plot.scores import main_metric
 from isthmus.report.blocks import Block, FigureBlock, Items, Section, TableBlock
 
-__all__ = ["confounding_section", "said_of_confounders"]
+__all__ = ["baseline_ahead", "confounding_section", "said_of_confounders"]
 
 TITLE = "Confounders"
 LEAD = (
@@ -19,10 +19,12 @@ LEAD = (
     "lower is better, but only where the labels stay: an embedding of noise holds no site. A linear probe alone does "
     "not do: taking out the means of sites hides them from it and not from the forest."
 )
-NAMES = {"pca": "PCA", "pca_without": "PCA, regressed out", "raw": "raw features"}
+NAMES = {"pca": "PCA", "pca_without": "PCA, regressed out", "raw": "raw features", "uncontrolled": "uncontrolled model"}
 CHANCE = {"auc": 0.5, "r2": 0.0}
 SYMBOL = {"auc": "AUC", "r2": "R²"}
 SHOWN = ("confounder", "learner", "fitted", "representation", "mean", "lower", "upper", "difference")
+HALF = 0.0005
+"""Scores closer than this print alike."""
 CLEAR = 0.05
 """By how much the forest has to find more than the linear probe for a sentence of its own."""
 
@@ -47,7 +49,8 @@ def confounding_section(
     """
     if all(t.empty for t in (found, labels, partial, mixing)):
         return Section(TITLE, ())
-    blocks: list[Block] = [Items(tuple(said_of_confounders(found, labels, model=model)))]
+    said = [*said_of_confounders(found, labels, model=model), *baseline_ahead(found, labels, model=model)]
+    blocks: list[Block] = [Items(tuple(said))]
     if not found.empty:
         blocks += _probes(_named(found), model)
     if not labels.empty:
@@ -74,7 +77,7 @@ def confounding_section(
 
 def _probes(found: pd.DataFrame, model: str) -> list[Block]:
     main = main_metric(found.rename(columns={"confounder": "label"})).rename(columns={"label": "confounder"})
-    shown = main[[c for c in SHOWN if c in main]]
+    shown = main[[c for c in SHOWN if c in main]].rename(columns={"fitted": "probe fitted on"})
     bold = tuple(r == model for r in shown["representation"])
     caption = (
         "How well each confounder is found in the model's embedding (filled) and in the baselines (hollow); lower is "
@@ -135,16 +138,17 @@ def _of_probes(confounder: str, of: pd.DataFrame, model: str) -> list[str]:
     unit, chance = SYMBOL[linear["metric"]], CHANCE[linear["metric"]]
     text = f"{confounder}: in {model} a linear probe finds it with {unit} {_score(linear)}, a random forest with "
     text += _score(forest)
-    pca = [rows.get(("pca", k)) for k in ("linear", "forest")]
-    if pca[0] is not None and pca[1] is not None:
-        text += f"; in PCA with {_number(pca[0]['mean'])} and {_number(pca[1]['mean'])}"
-    said = [f"{text} ({_number(chance)} is chance)."]
+    for who, place in (("pca", "in PCA"), ("pca_without", "in PCA after regressing it out")):
+        pair = [rows[who, k]["mean"] for k in ("linear", "forest") if (who, k) in rows]
+        if len(pair) == 2:
+            text += f"; {place} with {_number(pair[0])} and {_number(pair[1])}"
+    said = [f"{text} ({chance:g} is chance)."]
     if forest["lower"] > chance and not linear["lower"] > chance:
         said.append(f"{confounder} is hidden from the linear probe only: the forest still finds it.")
     elif forest["mean"] - linear["mean"] > CLEAR and forest["lower"] > chance:
         said.append(f"The forest finds more of {confounder} than the linear probe: what is left is not linear.")
     differences = [r.get("difference_upper", np.nan) for r in (linear, forest)]
-    if pca[0] is not None and not any(d < 0 for d in differences):
+    if ("pca", "linear") in rows and not any(d < 0 for d in differences):
         said.append(f"{model} does not hold less of {confounder} than PCA by either probe.")
     return said
 
@@ -157,14 +161,40 @@ def _of_label(label: str, site: str, rows: pd.DataFrame, model: str) -> list[str
     unit = SYMBOL["r2"] if (rows["metric"] == "r2").any() else "balanced accuracy"
     text = f"{label}, read off {model} at a {site} that the probe has not seen: {unit} {_number(ours[2])}"
     text += f" (inside {site}s {_number(ours[1])}, all together {_number(ours[0])})"
-    theirs = by["value"].get(("pca", "across"), np.nan)
-    if np.isnan(theirs):
-        return [f"{text}."]
     lower, upper = by.loc[(model, "across"), ["lower", "upper"]]
-    if lower <= theirs <= upper:
-        return [f"{text}; PCA {_number(theirs)}, not told apart."]
-    who = model if ours[2] > theirs else "PCA"
-    return [f"{text}; PCA {_number(theirs)}: {who} is ahead."]
+    for who, name in (("pca", "PCA"), ("pca_without", f"PCA after regressing {site} out")):
+        theirs = by["value"].get((who, "across"), np.nan)
+        if not np.isnan(theirs):
+            within = lower <= theirs <= upper
+            text += f"; {name} {_number(theirs)}" + (
+                "" if within else f" ({model if ours[2] > theirs else 'PCA'} is ahead)"
+            )
+    return [f"{text}."]
+
+
+def baseline_ahead(found: pd.DataFrame, labels: pd.DataFrame, *, model: str) -> list[str]:
+    """A sentence for every confounder that plain regression takes out better than the model, labels no worse off.
+
+    Parameters
+    ----------
+    found, labels, model
+        As `confounding_section` takes them.
+    """
+    said = []
+    for confounder in dict.fromkeys(found["confounder"]) if len(found) else ():
+        of = found[(found["confounder"] == confounder) & found["metric"].isin(CHANCE)]
+        of = of[of["fitted"] == ("train" if (of["fitted"] == "train").any() else "test")]
+        worst = of.groupby("representation")["mean"].max()
+        if not {model, "pca_without"} <= set(worst.index) or worst["pca_without"] > worst[model] - HALF:
+            continue
+        across = labels[(labels["confounder"] == confounder) & (labels["way"] == "across")] if len(labels) else labels
+        by = across.pivot_table(index="label", columns="representation", values="value") if len(across) else across
+        if len(by) and not (by["pca_without"] >= by[model] - HALF).all():
+            continue
+        kept = f", and the labels are read across {confounder}s as well or better" if len(by) else ""
+        of_both = f"({_number(worst['pca_without'])} against {_number(worst[model])} by the better probe)"
+        said.append(f"Regressing {confounder} out before PCA leaves less of it than {model} {of_both}{kept}.")
+    return said
 
 
 def _score(row: dict[str, Any]) -> str:
