@@ -44,6 +44,9 @@ class Architecture(nn.Module):
     unspanned: ClassVar[str] = "is not known to keep its gradients in the span of the samples"
     """Why it does not take the step `span`; empty: it does, and its test says so."""
 
+    unprivate: str = "is not known to have a loss of its own for every sample"
+    """Why it does not take private training; empty: it does. An instance may have a reason where settings say so."""
+
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
@@ -103,7 +106,8 @@ class Architecture(nn.Module):
         self, z: Float[Tensor, "n d"], covariates: Mapping[str, Tensor] | None = None
     ) -> dict[str, Float[Tensor, "n f"]]:
         """The likelihood's mean per modality, columns in the order of the spec; covariates at their train mean where
-        none are given."""
+        none are given.
+        """
 
     def parameters_of(self, player: str) -> Iterable[nn.Parameter]:
         """What a player's optimiser may move."""

@@ -129,6 +129,15 @@ class Supervised(Architecture):
         asked = self.hidden_from if "adversarial" in self.penalties and confounders is not None else ()
         hidden = () if confounders is None else confounders.hidden
         self.adversaries = nn.ModuleList(Answer(latent, max(len(t.classes), 1), hidden) for t in asked)
+        self.unprivate = self._mixing()
+
+    def _mixing(self) -> str:
+        """Why heads and penalties do not take private training; empty: they do."""
+        if cox := next((t.name for t in self.heads.values() if t.keys.kind == "cox"), None):
+            return f"with the Cox head {cox!r} compares every sample with those at risk: take kind discrete"
+        if self.penalties:
+            return f"with the penalty {self.penalties[0]!r} on confounders looks at several samples at once"
+        return ""
 
     @property
     def heads(self) -> dict[str, Task]:

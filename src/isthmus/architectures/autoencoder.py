@@ -33,7 +33,7 @@ class Autoencoder(Joint):
 class AutoencoderModule(Architecture):
     """Encoder to a hidden layer, a linear map to the latent dimensions, mirrored decoder."""
 
-    unspanned = ""
+    unspanned, unprivate = "", ""
 
     def __init__(self, config: Autoencoder, spec: Spec) -> None:
         super().__init__(config, spec)

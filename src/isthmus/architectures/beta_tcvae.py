@@ -54,6 +54,8 @@ class BetaTCVAE(Variational, Joint):
 class BetaTCVAEModule(Architecture):
     """Encoder, Gaussian head, mirrored decoder."""
 
+    unprivate = "estimates total correlation by comparing the samples of a batch with each other"
+
     def __init__(self, config: BetaTCVAE, spec: Spec) -> None:
         super().__init__(config, spec)
         self.encoder = JointEncoder(config, spec)

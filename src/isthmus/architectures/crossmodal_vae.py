@@ -153,6 +153,7 @@ class Centres(nn.Module):
 class CrossModalVAEModule(Architecture):
     """A VAE per modality, and the critic. In training `Output.x_hat` is left empty."""
 
+    unprivate = "has a critic that steps in turn with the model, and class centres that move with every batch"
     modalities: ClassVar[tuple[int, int | None]] = (2, None)
     opposed: ClassVar[tuple[str, ...]] = ("adversarial", "critic")
     balance: ClassVar[Mapping[str, tuple[tuple[str, ...], float, float]]] = {

@@ -70,7 +70,7 @@ class DualAutoencoder(Weighted):
 class DualAutoencoderModule(Architecture):
     """Encoder, a linear map to the latent dimensions, mirrored decoder, for each modality."""
 
-    unspanned = ""
+    unspanned, unprivate = "", ""
 
     def __init__(self, config: DualAutoencoder, spec: Spec) -> None:
         super().__init__(config, spec)

@@ -62,6 +62,7 @@ class MaskedOutput(Output):
 class MaskedAutoencoderModule(Architecture):
     """Encoder to a hidden layer, a linear map to the latent dimensions, mirrored decoder."""
 
+    unprivate = ""
     unspanned = "hides entries of its input, which leads out of the span of the samples as dropout on the input does"
 
     def __init__(self, config: MaskedAutoencoder, spec: Spec) -> None:
@@ -70,6 +71,8 @@ class MaskedAutoencoderModule(Architecture):
         self.to_latent = nn.Linear(self.encoder.width_out, config.latent)
         self.decoder = JointDecoder(config, spec)
         self.settings, self.weights = config, reconstruction_weights(config, spec)
+        if config.corruption == "swap":
+            self.unprivate = "with corruption swap puts entries of other samples into a sample: take zero"
 
     def forward(self, batch: Batch) -> Output:
         if self.training:

@@ -68,6 +68,8 @@ class MosaicVAE(Variational, Weighted):
 class MosaicVAEModule(Architecture):
     """An encoder, a Gaussian head and a decoder per modality."""
 
+    unprivate = ""
+
     def __init__(self, config: MosaicVAE, spec: Spec) -> None:
         super().__init__(config, spec)
         if config.experts == "mixture_of_products" and len(spec) > MOST_FOR_SUBSETS:

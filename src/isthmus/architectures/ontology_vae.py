@@ -162,6 +162,7 @@ class OntologyVAE(Variational, Joint):
 class OntologyVAEModule(Architecture):
     """The encoder of a VAE, and a decoder that follows the ontology."""
 
+    unprivate = ""
     unspanned = "masks weights feature by feature, which leads out of the span of the samples"
 
     def __init__(self, config: OntologyVAE, spec: Spec) -> None:

@@ -98,6 +98,7 @@ class Part(nn.Module):
 class SharedPrivateVAEModule(Architecture):
     """An encoder and a decoder per modality; blocks in the order shared, then the modalities."""
 
+    unprivate = "correlates blocks of latent dimensions over the samples of a batch"
     modalities: ClassVar[tuple[int, int | None]] = (2, None)
 
     def __init__(self, config: SharedPrivateVAE, spec: Spec) -> None:

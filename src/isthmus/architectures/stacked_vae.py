@@ -95,6 +95,7 @@ class Joint(nn.Module):
 class StackedVAEModule(Architecture):
     """Parts, then the joint one over them; each phase freezes the other. In training `Output.x_hat` is left empty."""
 
+    unprivate = "measures errors of a batch in units of its samples' variance"
     phases: tuple[Phase, ...] = (Phase("parts", 0.5, ("parts",)), Phase("joint", 0.5, ("joint",)))
 
     def __init__(self, config: StackedVAE, spec: Spec) -> None:

@@ -62,6 +62,7 @@ class Translator(Network):
 class TranslatorModule(Architecture):
     """One encoder, a decoder per modality. In training `Output.x_hat` holds what the phase under way moves."""
 
+    unprivate = ""
     unspanned = "hides a share of its input in training (input_dropout), which leads out of the span of the samples"
     modalities: ClassVar[tuple[int, int | None]] = (2, None)
     phases: tuple[Phase, ...] = (

@@ -43,7 +43,7 @@ class VAE(Variational, Joint):
 class VAEModule(Architecture):
     """Encoder, Gaussian head, mirrored decoder."""
 
-    unspanned = ""
+    unspanned, unprivate = "", ""
 
     def __init__(self, config: VAE, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -51,6 +51,8 @@ class VAEModule(Architecture):
         self.head = GaussianHead(self.encoder.width_out, config.latent)
         self.decoder = JointDecoder(config, spec)
         self.settings, self.weights = config, reconstruction_weights(config, spec)
+        if config.divergence == "mmd":
+            self.unprivate = "with divergence mmd compares the samples of a batch with each other: take kl"
 
     def forward(self, batch: Batch) -> Output:
         posterior = self.head(self.encoder(batch))

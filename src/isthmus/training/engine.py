@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from isthmus.architecture import Architecture, Phase
 from isthmus.data.batches import Draw, Samples
 from isthmus.errors import IsthmusError, NonFiniteLossError, RunError
-from isthmus.training import checkpoint, devices, optimizers, schedules
+from isthmus.training import checkpoint, devices, optimizers, private, schedules
 from isthmus.training.checkpoint import Keeper
+from isthmus.training.private_steps import Privately
 from isthmus.training.settings import Training
 from isthmus.types import Batch, PackedBags
 
@@ -56,6 +57,7 @@ class Progress:
     best: float = math.inf
     best_epoch: int = -1
     history: list[dict[str, Any]] = field(default_factory=list)
+    private: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,12 @@ def fit(job: Job) -> pd.DataFrame:
         A term became NaN or infinite: named with phase, epoch and step.
     RunError
         The memory does not hold a batch.
+    RecipeError
+        Private training was asked for, and cannot be had.
     InterruptedTraining
         A signal asked for a stop; with a keeper, a checkpoint was written first.
     """
+    private.check(job.model, job.settings, len(job.train))
     fabric = devices.fabric(job.settings, in_turn=any(len(phase.players) > 1 for phase in job.model.phases))
     with devices.told_memory("training.batch_size", job.settings.batch_size, "halve training.batch_size"):
         if fabric.world_size > 1:
@@ -151,6 +156,8 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
         kept, state = checkpoint.read(job.keeper.path)
         progress = Progress(**state)
         job.model.load_state_dict(checkpoint.below("model", kept))
+    if job.settings.private is not None and not progress.private:
+        progress.private = private.begin(job.model, job.settings, len(job.train))
     phases = job.model.phases
     while progress.phase < len(phases):
         _run_phase(fabric, job, progress, kept)
@@ -162,6 +169,7 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
 
 def _run_phase(fabric: Fabric, job: Job, progress: Progress, kept: dict[str, Tensor]) -> None:
     stretch = Stretch(fabric, job, job.model.phases[progress.phase], kept)
+    stretch.keep_private(progress)
     while progress.epoch < stretch.epochs and not stretch.stalled(progress):
         stretch.run_epoch(progress)
     if stretch.best:
@@ -189,6 +197,15 @@ class Stretch:
         self.train = job.train.to(fabric.device)
         self.valid = None if job.valid is None else job.valid.to(fabric.device)
         self.best, self.random = checkpoint.below("best", kept), checkpoint.below("random", kept)
+        self.private: Privately | None = None
+
+    def keep_private(self, progress: Progress) -> None:
+        """Where the settings ask for it, clip the gradient of every sample and add noise."""
+        if self.settings.private is not None:
+            plan = private.plan(self.settings, self.job.model.phases, len(self.train))
+            keys, secret = self.settings.private, progress.private["secret"]
+            self.private = Privately(Objective(self.job.model), self.optimizers, plan, keys, secret)
+            self.wrapped = self.private.optimizers
 
     def stalled(self, progress: Progress) -> bool:
         """Whether the validation loss has not fallen for `patience` epochs."""
@@ -199,7 +216,10 @@ class Stretch:
         """From the step that is due to the end of the epoch: train, validate, note, keep."""
         started = time.perf_counter()
         draw = _generator(self.settings.seed, progress)
-        steps = _batches(len(self.train), self.settings.batch_size, draw)
+        if self.private is None:
+            steps = _batches(len(self.train), self.settings.batch_size, draw)
+        else:
+            steps = self.private.batches(len(self.train), progress.phase, progress.epoch)
         devices.reseed(_mixed(self.settings.seed, progress) + self.fabric.global_rank)
         if self.random and progress.step:
             devices.restore_random_states(self.random)
@@ -216,15 +236,19 @@ class Stretch:
         done = (progress.epoch + progress.step / n_steps) / self.epochs
         mine = index[self.fabric.global_rank :: self.fabric.world_size].to(self.fabric.device)
         seed = (self.settings.seed, progress.phase, progress.epoch, progress.step, self.fabric.global_rank)
-        batch = self.train.batch(mine, Draw(self.settings.instances, seed)).to(self.fabric.device)
+        drawn = Draw(self.settings.instances, seed)
+        batch = self.train.batch(mine, drawn).to(self.fabric.device) if len(mine) else None
         rate = self.settings.lr * schedules.factor(self.settings.schedule, done, warmup=self.settings.warmup)
         for player, optimizer in self.wrapped.items():
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            if self.private is not None or batch is None:
+                self._learn_privately(progress, batch, player, done)
+                optimizer.step()
+                continue
             total, terms, weights = self.objective(*_arguments(batch, player, done))
             self._note(progress, terms | {"total": total}, player, len(index))
-            if player == self.phase.players[-1]:
-                _add(progress, {f"weight/{term}": weight for term, weight in weights.items()}, len(index))
+            self._weigh(progress, weights, player, len(index))
             self.job.model.zero_grad()
             self.fabric.backward(total)
             if self.settings.gradient_clip is not None:
@@ -234,6 +258,20 @@ class Stretch:
             optimizer.step()
         progress.step += 1
         progress.seen += len(index)
+
+    def _learn_privately(self, progress: Progress, batch: Batch | None, player: str, done: float) -> None:
+        """The gradient of every sample, clipped; the player's optimiser adds the noise. A batch may be empty."""
+        assert self.private is not None
+        at = (progress.phase, progress.epoch, progress.step)
+        terms, weights = self.private.learn(player, batch, lambda b: _arguments(b, player, done), at=at)
+        if batch is not None:
+            self._note(progress, terms, player, len(batch))
+            self._weigh(progress, weights, player, len(batch))
+
+    def _weigh(self, progress: Progress, weights: dict[str, float], player: str, n: int) -> None:
+        """Add the weights of a step's terms to the epoch's sums, for the phase's last player."""
+        if player == self.phase.players[-1]:
+            _add(progress, {f"weight/{term}": weight for term, weight in weights.items()}, n)
 
     def _note(self, progress: Progress, terms: dict[str, Tensor], player: str, n: int) -> None:
         """Add a step's terms (their mean over processes) to the epoch's sums; stop where one is not finite."""
@@ -276,6 +314,8 @@ class Stretch:
         self._check_weights(progress)
         row: dict[str, Any] = {"phase": self.phase.name, "epoch": progress.epoch}
         row |= {column: v / progress.seen for column, v in progress.sums.items()}
+        if self.private is not None:
+            row["epsilon"] = self.private.spent(progress.private, steps=progress.step)
         if self.valid is not None:
             valid = self._validate(progress)
             row |= {f"valid/{k}": v for k, v in valid.items()}

@@ -9,6 +9,20 @@ from pydantic import Field
 from isthmus.config import Config, Tune
 
 
+class Private(Config):
+    """Training with differential privacy (extra `private`); what it does and does not cover is told by every run."""
+
+    epsilon: Annotated[float, Field(gt=0)] = 8.0
+    """Most that all steps together may spend; smaller is more private, and noisier."""
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """Probability that the bound by epsilon does not hold; far below one over the number of training samples."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of a single sample's gradient; it takes the place of `gradient_clip`."""
+    secret: bool = True
+    """Whether samples and noise of a step come from a secret that is thrown away, so that no two runs are alike.
+    False: from `seed`, for tests; it then protects against those alone who do not know the seed."""
+
+
 class Training(Config):
     """Settings of the training loop, the same for every architecture."""
 
@@ -30,6 +44,8 @@ class Training(Config):
     """Share of a phase in which the learning rate rises from zero."""
     gradient_clip: Annotated[float, Field(gt=0)] | None = 1.0
     """Largest norm of a player's gradient; None: no bound."""
+    private: Private | None = None
+    """Differential privacy: such as `{epsilon: 8, delta: 1.0e-5}`. None: without."""
     patience: Annotated[int, Field(ge=1)] | None = 30
     """Epochs without a better validation loss before a phase ends and its best weights return; None: never."""
     valid_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
