@@ -16,3 +16,9 @@ def real_data():
     if not DATA.is_dir():
         pytest.skip(f"no real data: set ISTHMUS_DATA or put it at {DATA}")
     return DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Instances of bags go to a folder of this run, not of the user."""
+    os.environ["ISTHMUS_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -2,8 +2,8 @@
 
 A folder of HDF5 files with `features` (N x D or 1 x N x D), `coords` (N x 2, level-0 pixels) and attributes, or of .pt
 tensors; CLAM's `h5_files` and `pt_files`, and TRIDENT's `features_ENCODER` below its folder, are found. A slide is
-called by its file's name; which sample it is of says, in this order, a table (`slides`), a pattern (`id_pattern`), a
-number of leading characters (`id_length`), or the name itself. Slides of one sample are one bag.
+called by its file's name; which sample it is of says a table (`slides`, or `samples.csv` among the files), a pattern
+(`id_pattern`), a number of leading characters (`id_length`), or the name itself. Slides of one sample are one bag.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.data.bag_rows import of_column
+from isthmus.data.bag_write import SAMPLES
 from isthmus.data.bags import BAG, STORE, VERSION, Part, as_adata, build_store, cache_folder, is_bag, temporary
 from isthmus.data.bombs import check_hdf5, damage
 from isthmus.data.images import is_image
@@ -112,7 +113,9 @@ def read_bags(folder: Path, source: Source, *, root: Path | None = None) -> ad.A
 
 def _owners(files: Mapping[str, Path], source: Source, root: Path | None) -> dict[str, str]:
     """The sample of every slide that has one."""
-    where = source.path
+    where, beside = source.path, next(iter(files.values())).parent / SAMPLES
+    if source.slides is None and source.id_pattern is None and source.id_length is None and beside.exists():
+        return _mapped(files, beside, source)
     if source.slides is not None:
         return _mapped(files, existing(expand(source.slides, root=root, where="slides")), source)
     rule = _rule(source)

@@ -124,11 +124,18 @@ def _one_path(path: Path, obs: Any) -> tuple[Any, Any]:
     if not path.is_dir():
         hint = f"name its modality: {{rna: {path.name}}}"
         raise DataError("is one table without a name of its modality", where=str(path), hint=hint)
-    tables = {p.name.split(".")[0]: p for p in sorted(path.iterdir()) if _suffix(p) in READABLE and p.name[0] != "."}
+    tables = {p.name.split(".")[0]: p for p in sorted(path.iterdir()) if _holds_modality(p)}
     if not set(tables) - {"obs"}:
         raise DataError("is a folder without a table in it (nor zarr)", where=str(path), wanted="csv or parquet files")
     given = tables.pop("obs", None)
     return tables, given if obs is None else obs
+
+
+def _holds_modality(path: Path) -> bool:
+    """Whether a member of a folder is a table, or itself a folder of slides' features."""
+    if path.name[0] == ".":
+        return False
+    return _suffix(path) in READABLE or (path.is_dir() and feature_folder(path) is not None)
 
 
 def _with_bags(mdata: md.MuData, path: Path) -> md.MuData:

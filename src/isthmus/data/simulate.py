@@ -11,7 +11,10 @@ import anndata as ad
 import mudata as md
 import pandas as pd
 
+from isthmus.data.bag_write import write_bags
+from isthmus.data.bags import is_bag
 from isthmus.data.cohort import build
+from isthmus.data.simulation_bags import draw_bags
 from isthmus.data.simulation_gaps import absences, hide_entries
 from isthmus.data.simulation_images import draw_images
 from isthmus.data.simulation_samples import Samples, draw_samples
@@ -22,7 +25,7 @@ from isthmus.errors import DataError
 
 __all__ = ["Simulation", "simulate", "write_cohort"]
 
-LISTS = ("pathways", "links", "missing")
+LISTS = ("pathways", "links", "missing", "informative")
 """Parts of the truth whose index means nothing."""
 
 
@@ -44,8 +47,9 @@ def simulate(n: int = 200, modalities: Mapping[str, int] | None = None, **keys: 
     `uns["truth"]` holds DataFrames: `factors` (samples x shared and private factors), `loadings` by modality (features
     x factors and pathways), `pathways` (pathway, feature, weight), `activities` (samples x pathways), `links`
     (pairs of features), `class_means`, `site_effects` and `batch_effects` by modality, `survival` (coefficients per
-    standard deviation of a patient's factor), `log_risk`, `library` by modality, `missing` (what drove it, MAR), and
-    `settings` (JSON). What does not apply is left out.
+    standard deviation of a patient's factor), `log_risk`, `library` by modality, `missing` (what drove it, MAR),
+    `informative` by modality of bags (instances that show the factors), and `settings` (JSON). What does not apply is
+    left out.
 
     Raises
     ------
@@ -66,7 +70,14 @@ def simulate(n: int = 200, modalities: Mapping[str, int] | None = None, **keys: 
         rows = here[IMAGE].to_numpy()
         pictures = draw_images(s, samples.factors.to_numpy())[rows]
         made[IMAGE] = ad.AnnData(obs=pd.DataFrame(index=ids[rows]), obsm={"image": pictures})
-    return build(made, samples.obs, uns={"truth": _truth(s, samples, values, drivers)})
+    truth = _truth(s, samples, values, drivers)
+    for m in s.bags:
+        drawn = draw_bags(s, m, samples, here[m].to_numpy())
+        made[m], truth["loadings"] = drawn.adata, truth.get("loadings", {}) | {m: drawn.loadings}
+        truth["informative"] = truth.get("informative", {}) | {m: drawn.informative}
+        if drawn.shifts is not None:
+            truth["site_effects"] = truth.get("site_effects", {}) | {m: drawn.shifts}
+    return build(made, samples.obs, uns={"truth": truth})
 
 
 def _truth(s: Simulation, samples: Samples, values: Values, drivers: pd.DataFrame) -> dict[str, Any]:
@@ -100,7 +111,8 @@ def write_cohort(mdata: md.MuData, folder: str | Path, format: Literal["h5mu", "
         A folder that does not exist yet.
     format
         `h5mu`: `cohort.h5mu`, truth included. `csv`: a table per modality, `obs.csv`, images in `image.h5ad`, and the
-        truth in the folder `truth`. With either, pathways also stand in `pathways.gmt`.
+        truth in the folder `truth`. Bags are feature files as TRIDENT leaves them, in a folder of their own. With
+        either, pathways also stand in `pathways.gmt`.
 
     Returns
     -------
@@ -129,7 +141,10 @@ def write_cohort(mdata: md.MuData, folder: str | Path, format: Literal["h5mu", "
 
 def _write_tables(mdata: md.MuData, folder: Path) -> None:
     for m, part in mdata.mod.items():
-        write(part, folder / (f"{m}.csv" if part.n_vars else f"{m}.h5ad"))
+        if is_bag(part):
+            write_bags(part, folder / m)
+        else:
+            write(part, folder / (f"{m}.csv" if part.n_vars else f"{m}.h5ad"))
     write(mdata.obs, folder / "obs.csv")
 
 

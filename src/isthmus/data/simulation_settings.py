@@ -17,6 +17,27 @@ Level = Annotated[float, Field(ge=0)]
 IMAGE = "image"
 
 
+class BagSettings(Config):
+    """A modality of bags, such as the tiles of slides."""
+
+    features: Annotated[int, Field(ge=1)] = 32
+    """Features of an instance."""
+    instances: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (50, 200)
+    """Fewest and most instances of a slide."""
+    slides: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 2)
+    """Fewest and most slides of a sample."""
+    informative: Share = 0.2
+    """Share of the instances that show the shared factors, on average; the others are background."""
+
+    @model_validator(mode="after")
+    def _rise(self) -> BagSettings:
+        for key in ("instances", "slides"):
+            low, high = getattr(self, key)
+            if low > high:
+                raise ValueError(f"`{key}` goes from {low} down to {high}")
+        return self
+
+
 class Simulation(Config):
     """A cohort with planted truth."""
 
@@ -74,6 +95,8 @@ class Simulation(Config):
     """Share of the patients whose event is not seen."""
     images: Annotated[int, Field(ge=8)] | None = None
     """Width of the images of a modality `image`, which show the shared factors; null for none."""
+    bags: dict[str, BagSettings] = Field(default={})
+    """Modalities of bags: name -> `features`, `instances` of a slide, `slides` of a sample, share `informative`."""
     missing: Rate | dict[str, Rate] = 0.0
     """Share of entries that are missing, one for all tables or by modality."""
     mechanism: Literal["mcar", "mar", "mnar"] = "mcar"
@@ -83,10 +106,12 @@ class Simulation(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Simulation:
-        if not self.modalities and self.images is None:
+        if not self.names:
             raise ValueError("there is no modality")
         if IMAGE in self.modalities:
             raise ValueError(f"a table cannot be called {IMAGE!r}; set `images` for images")
+        if twice := sorted(set(self.bags) & {*self.modalities, IMAGE}):
+            raise ValueError(f"two modalities are called {twice[0]!r}")
         for key in ("likelihood", "missing", "absent"):
             value = getattr(self, key)
             unknown = [m for m in value if m not in self.names] if isinstance(value, dict) else []
@@ -103,7 +128,7 @@ class Simulation(Config):
     @property
     def names(self) -> list[str]:
         """Every modality."""
-        return [*self.modalities, *([] if self.images is None else [IMAGE])]
+        return [*self.modalities, *([] if self.images is None else [IMAGE]), *self.bags]
 
     def missing_of(self, modality: str) -> float:
         """Share of missing entries of a modality."""

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import scipy.sparse as sp
 
-from isthmus.data.cohort import take_samples
+from isthmus.data.cohort import build, take_samples
 from isthmus.data.compress import opened
 from isthmus.data.images import is_image
 from isthmus.data.numbers import WHOLE
@@ -152,7 +152,7 @@ def write(
     path
         `.h5mu`, `.h5ad`, `.zarr`, `.parquet`, `.csv`, `.tsv` or `.txt` (the last three also with `.gz`, `.bz2`, `.xz`
         or `.zst`). A path without suffix is a folder that gets one table per modality, and `obs`; images
-        as `.h5ad`.
+        as `.h5ad`. Bags are a folder of feature files beside it, unless they were read from such files.
     spreadsheet_safe
         Put `'` before ids and text cells that a spreadsheet would run as a formula (they begin with `=`, `+`, `-` or
         `@` and are no number). Text files only; numbers are never touched.
@@ -171,6 +171,8 @@ def write(
     """
     path = Path(path)
     kind = _kind(path)
+    if kind in ("folder", ".h5ad", ".h5mu", ".zarr"):
+        data = _with_files(data, path, kind)
     if kind == "folder":
         return _write_folder(data, path, tables, spreadsheet_safe=spreadsheet_safe)
     data = _fitting(data, kind, path)
@@ -227,6 +229,20 @@ def _fitting(
     return data
 
 
+def _with_files(data: Any, path: Path, kind: str) -> Any:
+    """The container with feature files beside it, or within the folder, in the place of bags."""
+    from isthmus.data.bag_write import named_files
+    from isthmus.data.bags import is_bag
+
+    parts = data.mod if isinstance(data, md.MuData) else {"": data} if isinstance(data, ad.AnnData) else {}
+    bags = [m for m, part in parts.items() if is_bag(part)]
+    if not bags or kind == "folder":
+        return data
+    stem = path.name.split(".")[0]
+    made = {m: named_files(parts[m], path.parent / f"{stem}_{m or 'bags'}", path.parent) for m in bags}
+    return build({**parts, **made}, data.obs, uns=data.uns) if isinstance(data, md.MuData) else made[""]
+
+
 def _without_slashes(data: Any) -> Any:
     """A copy whose columns have `_` for `/`, which HDF5 and zarr take for a path; the same object without any."""
     if not any("/" in str(c) for frame in _annotations(data) for c in frame.columns):
@@ -249,7 +265,10 @@ def _annotations(data: Any) -> list[pd.DataFrame]:
 
 
 def _write_folder(data: Any, path: Path, tables: str, *, spreadsheet_safe: bool) -> Path:
-    """A table per modality and one of `obs`; a new folder appears whole."""
+    """A table per modality (of bags, a folder) and one of `obs`; a new folder appears whole."""
+    from isthmus.data.bag_write import write_bags
+    from isthmus.data.bags import is_bag
+
     if not isinstance(data, md.MuData):
         raise DataError("a folder holds MuData", where=str(path), met=type(data).__name__, hint="add .csv or .parquet")
     if tables not in (".csv", ".tsv", ".parquet", *(k + p for k in (".csv", ".tsv") for p in PACKED)):
@@ -257,14 +276,13 @@ def _write_folder(data: Any, path: Path, tables: str, *, spreadsheet_safe: bool)
     if "obs" in data.mod:
         raise DataError("a modality is called obs, as the table of annotations", where=str(path), hint="use .h5mu")
     parts = {**data.mod, "obs": data.obs}
-    if path.is_dir():
+    with nullcontext(path) if path.is_dir() else atomic(path) as new:
+        new.mkdir(exist_ok=True)
         for name, part in parts.items():
-            write(part, path / f"{name}{_suffix(part, tables)}", spreadsheet_safe=spreadsheet_safe)
-        return path
-    with atomic(path) as temporary:
-        temporary.mkdir()
-        for name, part in parts.items():
-            write(part, temporary / f"{name}{_suffix(part, tables)}", spreadsheet_safe=spreadsheet_safe)
+            if isinstance(part, ad.AnnData) and is_bag(part):
+                write_bags(part, new / name)
+            else:
+                write(part, new / f"{name}{_suffix(part, tables)}", spreadsheet_safe=spreadsheet_safe)
     return path
 
 
