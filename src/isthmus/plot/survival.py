@@ -30,6 +30,7 @@ from isthmus.plot.style import (
 MOST_MARKS = 150
 """Censored samples of a curve that are marked."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)))
+MOST_PANELS = 3
 KINDS = (("harrell", "Harrell's C"), ("uno", "Uno's C"))
 COLOURS = {2: (0, 1), 3: (0, 4, 1)}
 """Blue and vermilion, with orange between; of more groups in order."""
@@ -175,20 +176,31 @@ def calibration(table: pd.DataFrame, *, horizon: str = "the horizon") -> Figure:
     Parameters
     ----------
     table
-        As `evaluate.survival.calibration` gives.
+        As `evaluate.survival.calibration` gives, with `representation`, a panel each (three at most, the model first).
     horizon
         The time in words, for the axes.
     """
     rows = table[table["observed"].notna()] if len(table) else table
     if rows.empty:
         return note("No group was observed for so long.")
-    figure = blank(3.4, 3.2)
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-    for row in rows.to_dict("records"):
-        axes.plot([row["predicted"]] * 2, [row["lower"], row["upper"]], color=ACCENT, linewidth=1.2)
-    axes.plot(rows["predicted"], rows["observed"], "o", color=ACCENT, markersize=4.5)
-    when = printable(horizon, 40)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.set(xlabel=f"predicted survival at {when}", ylabel=f"observed survival at {when}")
+    names = list(dict.fromkeys(rows["representation"]))[:MOST_PANELS]
+    figure = blank(WIDTH, 2.75)
+    for k, (axes, name) in enumerate(
+        zip(figure.subplots(1, MOST_PANELS, sharey=True), [*names, None, None], strict=False)
+    ):
+        if name is None:
+            axes.set_visible(False)
+            continue
+        colour = MUTED if k else ACCENT
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+        of = rows[rows["representation"] == name]
+        for row in of.to_dict("records"):
+            axes.plot([row["predicted"]] * 2, [row["lower"], row["upper"]], color=colour, linewidth=1.2)
+        axes.plot(
+            of["predicted"], of["observed"], "o", color=PAPER if k else colour, markeredgecolor=colour, markersize=4.5
+        )
+        axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axes.set_title(printable(name, 26), fontsize=8)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel(f"observed at {printable(horizon, 30)}" if k == 0 else "")
     return figure

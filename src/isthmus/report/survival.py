@@ -22,18 +22,18 @@ LEAD = (
     "into the right order: 0.5 is chance, and with few events chance alone goes far from it."
 )
 SHOWN = {
-    "representation": "representation", "harrell": "Harrell's C", "harrell_interval": "its interval",
-    "uno": "Uno's C", "more": "the model has more", "more_interval": "its interval ",
-    "integrated_brier": "integrated Brier", "auc": "mean AUC", "slope": "slope",
+    "representation": "representation", "harrell": "Harrell's C", "uno": "Uno's C", "more": "the model minus it",
+    "integrated_brier": "Brier", "auc": "AUC", "slope": "slope",
 }  # fmt: skip
 CONCORDANCE = (
     "Harrell's and Uno's C of the model (filled) and of its baselines (hollow), with 95 % intervals; the shaded band "
     "holds 95 % of what the model's risks give when outcomes are dealt out anew among the test samples."
 )
 TABLE = (
-    "Scores on the test samples. Uno's C, AUC and the Brier score (lower is better) are taken up to {horizon}; a "
-    "difference whose interval holds 0 may be none. Slope: the log hazard ratio of the predicted log risk, 1 where it "
-    "is as steep as predicted, less where the model is too sure of itself."
+    "Scores on the test samples, with 95 % intervals; a difference (of Harrell's C) whose interval holds 0 may be "
+    "none. "
+    "Uno's C, and the mean AUC and Brier score (lower is better) over time, are taken up to {horizon}. Slope: the log "
+    "hazard ratio of the predicted log risk, 1 where it is as steep as predicted, less where it is too sure of itself."
 )
 OVER_TIME = (
     "AUC: to whom the event has happened by then against to whom it has not. Brier score: mean squared error of the "
@@ -41,7 +41,7 @@ OVER_TIME = (
 )
 CALIBRATION = (
     "Survival at {horizon}: predicted and observed (Kaplan-Meier, 95 % interval) in groups of equal size by the "
-    "model's prediction. On the line, predictions are what happens."
+    "prediction. On the line, predictions are what happens."
 )
 WORSE = (
     "The survival that it predicts (integrated Brier score {}) is worse than the same Kaplan-Meier curve for everybody "
@@ -88,8 +88,8 @@ def _blocks(head: str, judged: Judged, model: str, unit: str) -> list[Block]:
     blocks.append(FigureBlock(figure, f"{head}: {_groups(judged)}", f"{name}_groups"))
     figure = plot.over_time(_named(judged.curves), unit=unit)
     blocks.append(FigureBlock(figure, f"{head}: {OVER_TIME}", f"{name}_over_time"))
-    blocks.append(FigureBlock(plot.calibration(judged.calibration, horizon=when), f"{head}: " + CALIBRATION.format(
-        horizon=when), f"{name}_calibration"))  # fmt: skip
+    figure, caption = plot.calibration(_named(judged.calibration), horizon=when), CALIBRATION.format(horizon=when)
+    blocks.append(FigureBlock(figure, f"{head}: {caption}", f"{name}_calibration"))
     if judged.nested:
         blocks.append(_nested(head, judged))
     elif judged.covariates:
@@ -168,18 +168,19 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shown(scores: pd.DataFrame) -> pd.DataFrame:
-    """The columns that fit beside each other."""
-    rows = scores.assign(
-        harrell_interval=_ranges(scores, "harrell_lower", "harrell_upper"),
-        more=scores.get("harrell_difference", np.nan),
-        more_interval=_ranges(scores, "harrell_difference_lower", "harrell_difference_upper"),
-    )
-    return rows[[c for c in SHOWN if c in rows]].rename(columns=SHOWN)
+    """The columns that fit beside each other: scores with their intervals, differences to the model."""
+    rows = scores.assign(harrell=_ranges(scores, "harrell"), more=_ranges(scores, "harrell_difference"))
+    return rows[list(SHOWN)].rename(columns=SHOWN)
 
 
-def _ranges(rows: pd.DataFrame, low: str, high: str) -> list[str]:
-    if low not in rows:
+def _ranges(rows: pd.DataFrame, key: str) -> list[str]:
+    """A score and its interval; a dash for what is not known."""
+    if key not in rows:
         return ["–"] * len(rows)
-    ends = zip(rows[low], rows[high], strict=True)
-    signs = ((f"{a:.3f}", f"{b:.3f}") if np.isfinite(a) and np.isfinite(b) else None for a, b in ends)
-    return ["–" if s is None else f"{s[0]} to {s[1]}".replace("-", "\u2212") for s in signs]
+    found = []
+    for value, low, high in zip(rows[key], rows[f"{key}_lower"], rows[f"{key}_upper"], strict=True):
+        text = f"{value:.3f}" if np.isfinite(value) else "–"
+        dash = "–" if low >= 0 else " to "
+        text += f" ({low:.3f}{dash}{high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
+        found.append(text.replace("-", "\u2212"))
+    return found

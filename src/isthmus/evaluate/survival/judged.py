@@ -101,7 +101,7 @@ class Judged:
         Kaplan-Meier curve of each risk group of the model, lowest risk first, and the test whether they differ; None
         where only one group is met.
     calibration
-        As `calibration` gives, of the model, at `horizon`.
+        As `calibration` gives, at `horizon`, with `representation`.
     nested
         Representation -> what it adds to the clinical covariates (the model; empty where none are named).
     covariates
@@ -170,7 +170,7 @@ def judge(
     time, event = test.T
     return Judged(
         scores, curves, lines, log_rank(time, event, member) if len(lines) > 1 else None,
-        _calibrated(known, model, end), _nested(known, model), known[0].clinical.shape[1], len(test),
+        _calibrated(known, names, end), _nested(known, model), known[0].clinical.shape[1], len(test),
         int(event.sum()), len(known), end,
     )  # fmt: skip
 
@@ -285,10 +285,13 @@ def _pooled(folds: Sequence[Fold], name: str) -> tuple[np.ndarray, np.ndarray, n
     return np.vstack([f.test for f in folds]), np.concatenate([f.risks[name][1] for f in folds]), strata
 
 
-def _calibrated(folds: Sequence[Fold], name: str, horizon: float) -> pd.DataFrame:
-    predicted = np.concatenate([f.survival(name, np.array([horizon]))[:, 0] for f in folds])
-    time, event = _pooled(folds, name)[0].T
-    return calibration(time, event, predicted, horizon=horizon)
+def _calibrated(folds: Sequence[Fold], names: Sequence[str], horizon: float) -> pd.DataFrame:
+    tables = []
+    for name in names:
+        predicted = np.concatenate([f.survival(name, np.array([horizon]))[:, 0] for f in folds])
+        time, event = _pooled(folds, name)[0].T
+        tables.append(calibration(time, event, predicted, horizon=horizon).assign(representation=name))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _nested(folds: Sequence[Fold], model: str) -> dict[str, Nested]:
