@@ -142,6 +142,9 @@ class Network(Config):
     that two rows and columns are left."""
     channels: Annotated[int, Field(ge=1), Tune(4, 64, log=True, asked=True)] = 16
     """For images: channels after the first convolution; each further one doubles them."""
+    places: Annotated[Literal["kept", "averaged"], Tune(choices=("kept", "averaged"), asked=True)] = "kept"
+    """For images: whether the encoder keeps the places after its last convolution, or reads every map `averaged` over
+    them, as mean and standard deviation: for pictures without top and bottom, such as patches of tissue."""
     pooling: Annotated[Pooling, Tune(choices=get_args(Pooling), asked=True)] = "attention"
     """For bags: how instances become one vector. Their `mean`; by gated `attention` (at first, the mean too); the
     `top_k` that a gate rates highest; or what is left of them at each `prototype` that they are assigned to."""

@@ -43,14 +43,16 @@ from isthmus.config import Tune, Weighted
 from isthmus.losses import contrast
 from isthmus.losses.reconstruction import masked_sum
 from isthmus.nn.conditional import Covariates, Given
-from isthmus.nn.corruption import drop_modalities
+from isthmus.nn.convolution import flat_width
+from isthmus.nn.corruption import drop_modalities, turned
 from isthmus.nn.joint import reconstruction_weights
-from isthmus.nn.likelihoods import encoder_input
 from isthmus.nn.mlp import bypass
 from isthmus.nn.single import ModalityDecoder, ModalityEncoder
 from isthmus.types import Batch, Loss, Modality, Output, Spec
 
 Objective = Literal["infonce", "cosine", "cca", "cca_ey", "barlow", "vicreg"]
+ORIENTATIONS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
+"""Axes along which images are flipped."""
 COOLEST, WARMEST = 0.01, 1.0
 """Bounds of a temperature, given or learnt."""
 
@@ -76,6 +78,9 @@ class JointEmbedding(Weighted):
     """Share of a table's entries that are hidden from its encoder in training, drawn anew for every batch."""
     linear: Annotated[bool, Tune(choices=(True, False))] = True
     """Whether linear maps, zero at the start, stand beside the encoders and decoders of tables."""
+    turns: bool = False
+    """Whether images are flipped and turned at random for their encoder in training, and embedded as the mean over four
+    flips: for patches of tissue."""
     stages: Literal["align_then_task", "together"] = "align_then_task"
     """With heads: `align_then_task` trains half of the epochs without them first, `together` with them throughout."""
     finetune: bool = True
@@ -87,20 +92,34 @@ class Part(nn.Module):
 
     def __init__(self, config: JointEmbedding, modality: Modality, covariates: Covariates = ()) -> None:
         super().__init__()
-        table = config.linear and modality.kind == "table"
+        picture = modality.kind == "image"
+        linear = config.linear and (not picture or config.places == "averaged")
         self.encoder = ModalityEncoder(config, modality)
         self.to_latent = nn.Linear(self.encoder.width_out, config.latent)
-        self.hide = nn.Dropout(config.input_dropout) if modality.kind == "table" else nn.Identity()
-        self.bypass = bypass(modality.width, config.latent) if table else None
-        self.decoder = ModalityDecoder(config, modality, config.latent, linear=table, covariates=covariates)
+        self.hide = nn.Dropout(config.input_dropout)
+        self.orientations = ORIENTATIONS if config.turns and picture else ORIENTATIONS[:1]
+        self.bypass = bypass(flat_width(config, modality), config.latent) if linear else None
+        self.decoder = ModalityDecoder(
+            config, modality, config.latent, linear=config.linear and not picture, covariates=covariates
+        )
 
     def forward(self, batch: Batch) -> Float[Tensor, "n d"]:
         """The modality's own embedding."""
-        if self.encoder.modality.kind != "table":
-            z: Tensor = self.to_latent(self.encoder(batch))
-            return z
-        x = self.hide(encoder_input(batch, self.encoder.modality))
-        z = self.to_latent(self.encoder.hidden(x))
+        x, modality = self.encoder.entry(batch), self.encoder.modality
+        if modality.kind != "image":
+            return self.placed(x)
+        if len(self.orientations) == 1:
+            return self.placed(self.encoder.input(x))
+        if self.training:
+            return self.placed(self.encoder.input(turned(x, modality.shape)))
+        images = x.view(len(x), *modality.shape)
+        every = [self.placed(self.encoder.input(images.flip(axes).flatten(1))) for axes in self.orientations]
+        return torch.stack(every).mean(dim=0)
+
+    def placed(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n d"]:
+        """What the fully connected layers, and beside them the linear map, make of what they read."""
+        x = self.hide(x)
+        z: Tensor = self.to_latent(self.encoder.layers(x))
         return z if self.bypass is None else z + self.bypass(x)
 
 
@@ -108,6 +127,7 @@ class JointEmbeddingModule(Architecture):
     """Parts and what joins them."""
 
     modalities: ClassVar[tuple[int, int | None]] = (2, None)
+    unprivate = "aligns modalities by comparing the samples of a batch with each other"
     unspanned = "hides a share of its input in training (input_dropout), which leads out of the span of the samples"
 
     def __init__(self, config: JointEmbedding, spec: Spec) -> None:

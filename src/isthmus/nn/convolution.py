@@ -2,7 +2,9 @@
 
 k convolutions of kernel 4, stride 2, padding 1, each of which halves height and width and doubles the channels, as in
 DCGAN (Radford, Metz & Chintala 2016, arXiv:1511.06434); transposed convolutions of the same numbers lead back. Images
-whose height or width 2^k does not divide are padded with zeros below and on the right, and cropped again.
+whose height or width 2^k does not divide are padded with zeros below and on the right, and cropped again. With
+`places: averaged` an encoder reads mean and standard deviation over places of every map, the colours of the image among
+them (as texture is told apart in Gatys, Ecker & Bethge 2015, arXiv:1505.07376, by more of their moments).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +23,8 @@ from isthmus.nn.pooling import pool_of, pooled_width
 from isthmus.types import Modality
 
 log = logging.getLogger("isthmus.nn")
+TINY = 1e-4
+"""Added to a variance over places under its root, whose slope then stays finite for a map that is the same all over."""
 SIDE = 2
 """Rows and columns that convolutions leave at least, of an image that has as many."""
 
@@ -46,22 +51,28 @@ class Sizes:
 
     @property
     def flat(self) -> int:
-        """Units between the convolutions and the fully connected layers."""
+        """Units between the fully connected layers and the transposed convolutions."""
         return int(self.channels[-1] * self.grid[0] * self.grid[1])
+
+
+def read_width(config: Network, modality: Modality) -> int:
+    """Units between the convolutions and the fully connected layers."""
+    sizes = Sizes(config, modality)
+    return 2 * sum(sizes.channels) if config.places == "averaged" else sizes.flat
 
 
 def flat_width(config: Network, modality: Modality) -> int:
     """What the fully connected layers see of a modality: its columns, or what convolutions or pooling leave of it."""
     if modality.kind == "bag":
         return pooled_width(config, modality)
-    return Sizes(config, modality).flat if modality.kind == "image" else modality.units
+    return read_width(config, modality) if modality.kind == "image" else modality.units
 
 
 def full_width(config: Network, modality: Modality) -> int:
     """The same, as it were without the step `span`: what a first layer's start is scaled by."""
     if modality.kind == "bag":
         return pooled_width(config, modality)
-    return Sizes(config, modality).flat if modality.kind == "image" else modality.width
+    return read_width(config, modality) if modality.kind == "image" else modality.width
 
 
 def from_input(config: Network, modality: Modality) -> nn.Module:
@@ -79,11 +90,11 @@ def to_output(config: Network | None, modality: Modality, width: int) -> nn.Modu
 
 
 class ImageEncoder(nn.Module):
-    """Images, a row each, through the convolutions; a row of `flat` units each."""
+    """Images, a row each, through the convolutions; a row of `read_width` units each."""
 
     def __init__(self, config: Network, modality: Modality) -> None:
         super().__init__()
-        self.sizes = Sizes(config, modality)
+        self.sizes, self.averaged = Sizes(config, modality), config.places == "averaged"
         if len(self.sizes.channels) <= config.convolutions:
             k, (height, width, _) = len(self.sizes.channels) - 1, self.sizes.shape
             log.info("%s: %d convolutions, as images are %d x %d", modality.name, k, height, width)
@@ -91,14 +102,28 @@ class ImageEncoder(nn.Module):
             _block(nn.Conv2d(a, b, kernel_size=4, stride=2, padding=1), b, config.norm)
             for a, b in pairwise(self.sizes.channels)
         ]
+        self.depth = len(blocks[0])
         self.layers = nn.Sequential(*[part for block in blocks for part in block])
 
     def forward(self, x: Float[Tensor, "n f"]) -> Float[Tensor, "n h"]:
         height, width, colours = self.sizes.shape
         images = x.view(len(x), height, width, colours).permute(0, 3, 1, 2)
         below, right = self.sizes.padded[0] - height, self.sizes.padded[1] - width
-        out: Tensor = self.layers(functional.pad(images, (0, right, 0, below)))
-        return out.flatten(1)
+        padded = functional.pad(images, (0, right, 0, below))
+        if not self.averaged:
+            out: Tensor = self.layers(padded)
+            return out.flatten(1)
+        maps, found = padded, [_moments(images)]
+        for start in range(0, len(self.layers), self.depth):
+            maps = self.layers[start : start + self.depth](maps)
+            found.append(_moments(maps))
+        return torch.cat(found, dim=1)
+
+
+def _moments(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n m"]:
+    """Mean and standard deviation over places, of every channel."""
+    spread = (maps.var(dim=(2, 3), correction=0) + TINY).sqrt()
+    return torch.cat([maps.mean(dim=(2, 3)), spread], dim=1)
 
 
 class ImageDecoder(nn.Module):

@@ -78,3 +78,15 @@ def _shuffled(x: Float[Tensor, "n f"], generator: torch.Generator | None) -> Flo
     """Every column in an order of its own."""
     order = torch.rand(x.shape, generator=generator).argsort(dim=0).to(x.device)
     return x.gather(0, order)
+
+
+def turned(x: Float[Tensor, "n f"], shape: tuple[int, ...]) -> Float[Tensor, "n f"]:
+    """Images, a row each of `shape` (H, W, C), each one flipped either way or not, and where square turned or not."""
+    images = x.view(len(x), *shape)
+    for axes in ((1,), (2,)):
+        flips = torch.rand(len(x), device=x.device) < 0.5
+        images = torch.where(flips.view(-1, 1, 1, 1), images.flip(axes), images)
+    if shape[0] == shape[1]:
+        turns = torch.rand(len(x), device=x.device) < 0.5
+        images = torch.where(turns.view(-1, 1, 1, 1), images.transpose(1, 2), images)
+    return images.reshape(len(x), -1)
