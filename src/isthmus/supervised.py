@@ -224,10 +224,9 @@ class Supervised(Architecture):
         return Loss(terms, weights)
 
     def _penalties(self, z: Tensor, batch: Batch, here: Bool[Tensor, " n"], progress: float) -> Loss:
-        """`adversary/<column>`, `hsic/<column>`, `correlation/<column>`."""
+        """`adversarial/<column>`, `hsic/<column>`, `correlation/<column>`."""
         terms: dict[str, Tensor] = {}
-        weight = 0.0 if self.keys is None else self.keys.weight * self.unit
-        for i, target in enumerate(self.hidden_from if self.penalties else ()):
+        for i, target in enumerate(self.hidden_from):
             labels, column = _without(batch.targets[target.name], ~here), target.name.partition("/")[2]
             known = labels >= 0 if target.kind == "class" else torch.isfinite(labels)
             told = _columns(labels[known], target)
@@ -238,12 +237,13 @@ class Supervised(Architecture):
             if "adversarial" in self.penalties:
                 strength = 2 / (1 + math.exp(-STEEPNESS * progress)) - 1
                 guess = self.adversaries[i](confounding.reversed_for(z, strength))
-                found = supervision.cross_entropy(guess, labels) if target.kind == "class" else None
-                terms[f"adversary/{column}"] = (
-                    supervision.squared_error(guess.squeeze(1), labels) if found is None else found
-                )
-        blind = not self.training
-        return Loss(terms, {k: 0.0 if blind and k.startswith("adversary/") else weight for k in terms})
+                terms[f"adversarial/{column}"] = _guessed(guess, labels, target)
+        return Loss(terms, {k: self._weighs(k.partition("/")[0]) for k in terms})
+
+    def _weighs(self, penalty: str) -> float:
+        """The weight of a penalty; that of the adversary is 0 in validation."""
+        blind = penalty == "adversarial" and not self.training
+        return 0.0 if blind or self.keys is None else self.keys.weighs(penalty) * self.unit
 
 
 def inner(module: Architecture) -> Architecture:
@@ -260,6 +260,13 @@ def _without(labels: Tensor, rows: Bool[Tensor, " n"]) -> Tensor:
     """Labels with some of them missing."""
     gone = -1 if labels.dtype == torch.long else torch.nan
     return torch.where(rows if labels.ndim == 1 else rows.unsqueeze(1), torch.full_like(labels, gone), labels)
+
+
+def _guessed(guess: Float[Tensor, "n k"], labels: Tensor, target: Target) -> Float[Tensor, ""]:
+    """How far off a guess of a confounder is."""
+    if target.kind == "class":
+        return supervision.cross_entropy(guess, labels)
+    return supervision.squared_error(guess.squeeze(1), labels)
 
 
 def _columns(labels: Tensor, target: Target) -> Float[Tensor, "n k"]:
