@@ -11,7 +11,7 @@ import typer
 
 app = typer.Typer(
     help="Whole-slide images to tissue, tiles and features; attention over the thumbnail.",
-    invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 
 Slides = Annotated[
@@ -21,13 +21,6 @@ Slides = Annotated[
 Scale = Annotated[float | None, typer.Option(help="microns per pixel of level 0, where slides do not say it")]
 Workers = Annotated[int, typer.Option(min=1, help="processes")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what was made by other settings")]
-
-
-@app.callback()
-def verbs(context: typer.Context) -> None:
-    """Whole-slide images to tissue, tiles and features; attention over the thumbnail."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command("tile")
@@ -110,6 +103,80 @@ def encode(
     )  # fmt: skip
     _end(found, "encoded", "the features of the others are written")
     typer.echo(out)
+
+
+@app.command("heatmap")
+def heatmap(
+    slide: Annotated[Path, typer.Argument(help="the image file", metavar="SLIDE")],
+    tiles: Annotated[Path, typer.Option(help="its tiles or features (.h5), or the folder that holds them")],
+    weights: Annotated[Path, typer.Option(help="csv with x, y and a column of weights or more")],
+    out: Annotated[Path, typer.Option(help="the picture, .png or .svg; a csv of the weights goes beside it")],
+    column: Annotated[str | None, typer.Option(help="column that is drawn [attention, or the first]")] = None,
+    show: Annotated[
+        Literal["times", "rank", "value"], typer.Option(help="weights over their mean, their rank, or as they are")
+    ] = "times",
+    slide_mpp: Scale = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a picture that is there")] = False,
+) -> None:
+    """Draw the weights of a slide's tiles, such as a model's attention, over its thumbnail.
+
+    Prints the path of the picture. The csv beside it has a row a tile: x, y and side in pixels of level 0, and every
+    column of weights; attention also over its mean and as a rank.
+    """
+    from isthmus.errors import RecipeError
+
+    if out.suffix.lower() not in (".png", ".svg"):
+        raise RecipeError("is no picture", where="--out", met=str(out), wanted=".png or .svg")
+    if out.exists() and not overwrite:
+        raise RecipeError("exists", where=str(out), hint="add --overwrite to replace it")
+    from isthmus.slides.cohort import listed_slides, tiles_of
+    from isthmus.slides.heatmap import read_weights
+    from isthmus.slides.tiles import read_tiles
+
+    entry = listed_slides([slide], mpp=slide_mpp)[0]
+    with entry.open() as opened:
+        found = read_tiles(tiles_of(tiles, entry.name) if tiles.is_dir() else tiles, opened)
+        columns = read_weights(weights, found)
+        _draw(opened, found, columns, chosen=_chosen(columns, column), show=show, out=out)
+    typer.echo(out)
+
+
+def _chosen(columns: dict[str, Any], column: str | None) -> str:
+    """The column that is drawn."""
+    from isthmus.errors import RecipeError, closest
+
+    if column is None:
+        return "attention" if "attention" in columns else next(iter(columns))
+    if column not in columns:
+        raise RecipeError("there is no such column of numbers", where="--column", met=column,
+                          hint=closest(column, columns))  # fmt: skip
+    return column
+
+
+LABELS = {"times": "{} over its mean", "rank": "rank of {}, 0 to 1", "value": "{}"}
+
+
+def _draw(slide: Any, tiles: Any, columns: dict[str, Any], *, chosen: str, show: str, out: Path) -> None:
+    """The picture, and the csv beside it."""
+    from isthmus.data.write import atomic, write
+    from isthmus.plot.slides import slide_heatmap
+    from isthmus.plot.style import themed
+    from isthmus.report.svg import to_svg
+    from isthmus.slides.heatmap import ranks, relative, table, weighted
+
+    values = columns[chosen] if show == "value" else (relative if show == "times" else ranks)(columns[chosen])
+    thumbnail, weights = weighted(slide, tiles, values)
+    micron = slide.mpp * slide.size[0] / thumbnail.shape[1] if slide.mpp else None
+    figure = slide_heatmap(
+        thumbnail, weights, label=LABELS[show].format(chosen), title=slide.name, micron=micron, middle=show == "times"
+    )
+    with atomic(out) as temporary:
+        if out.suffix.lower() == ".svg":
+            temporary.write_text(to_svg(figure), encoding="utf-8")
+        else:
+            with themed():
+                figure.savefig(temporary, dpi=200)
+    write(table(tiles, columns), out.with_suffix(".csv"))
 
 
 def _end(found: Any, done: str, hint: str) -> None:

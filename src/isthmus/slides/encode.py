@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,14 +84,15 @@ def encode(
         hint = "add --overwrite to replace it, or name another folder"
         raise RecipeError("holds other features", where=str(target), hint=hint)
     parts = target.with_name(f".{target.name}.parts")
-    _begin(parts, identity)
     step = max(1, CHUNK // batch) * batch
-    for start in range(0, max(len(tiles), 1), step):
-        if not (file := parts / f"{start:09d}.npy").is_file():
+    _begin(parts, f"{identity} {step}")
+    chunks = {start: parts / f"{start}.npy" for start in range(0, max(len(tiles), 1), step)}
+    for start, file in chunks.items():
+        if not file.is_file():
             found = _encoded(slide, tiles, encoder, range(start, min(start + step, len(tiles))), batch)
             with atomic(file) as temporary:
                 np.save(temporary, _halved(found, slide) if half else found)
-    features = np.concatenate([np.load(f, allow_pickle=False) for f in sorted(parts.glob("*.npy"))])
+    features = np.concatenate([np.load(f, allow_pickle=False) for f in chunks.values()])
     _write(target, features, slide, tiles, {"encoder": encoder.name, IDENTITY: identity})
     shutil.rmtree(parts, ignore_errors=True)
     return target
@@ -152,7 +154,9 @@ def _write(path: Path, features: np.ndarray, slide: Slide, tiles: Tiles, said: d
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         shape = (rows, features.shape[1])
         stored = file.create_dataset("features", data=features, chunks=shape, maxshape=(None, shape[1]))
-        stored.attrs.update({"name": slide.name, "patch_size": tiles.size, "mpp": tiles.mpp, **said})
+        stored.attrs.update({"name": slide.name, "patch_size": tiles.size, **said})
+        if math.isfinite(tiles.mpp):
+            stored.attrs["mpp"] = tiles.mpp
         stored.attrs["isthmus_version"] = isthmus.__version__
         coords = file.create_dataset("coords", data=tiles.coords, chunks=(rows, 2), maxshape=(None, 2))
         coords.attrs.update(tiles.attributes)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, UInt8
 
 from isthmus.errors import DataError, listed
+from isthmus.slides.slide import Slide
 from isthmus.slides.tiles import Tiles
 
 
@@ -69,8 +70,23 @@ def table(tiles: Tiles, columns: Mapping[str, Float[np.ndarray, " n"]]) -> pd.Da
         found[name] = values
         if name == "attention":
             found["attention_relative"] = relative(values)
-            found["attention_rank"] = found[name].rank(pct=True)
+            found["attention_rank"] = ranks(values)
+    found.index = pd.Index(range(len(found)), name="tile")
     return found
+
+
+def ranks(weights: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Share of tiles with a smaller weight, or the same (of equal weights the mean rank)."""
+    return pd.Series(weights).rank(pct=True).to_numpy(np.float64)
+
+
+def weighted(
+    slide: Slide, tiles: Tiles, weights: Float[np.ndarray, " n"], *, longest: int = 1200
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float64[np.ndarray, "h w"]]:
+    """The thumbnail of a slide, and the weights over it: what `isthmus.plot.slides.slide_heatmap` draws."""
+    thumbnail = slide.thumbnail(longest)
+    shape = (thumbnail.shape[0], thumbnail.shape[1])
+    return thumbnail, canvas(tiles.coords, weights, tiles.side, size=slide.size, shape=shape)
 
 
 def relative(weights: Float[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
@@ -97,7 +113,9 @@ def read_weights(path: Path, tiles: Tiles) -> dict[str, np.ndarray]:
     with damage(path, "text"):
         given = pd.read_csv(path)
     placed = {"x", "y"} <= set(given.columns)
-    names = [c for c in given.columns if c not in ("x", "y", "side") and pd.api.types.is_numeric_dtype(given[c])]
+    names = [
+        c for c in given.columns if c not in ("tile", "x", "y", "side") and pd.api.types.is_numeric_dtype(given[c])
+    ]
     names = [c for c in names if not str(c).endswith(("_relative", "_rank")) and not str(c).startswith("Unnamed")]
     if not names:
         raise DataError(

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -131,16 +135,32 @@ def from_file(path: Path, device: str) -> Callable[[Tensor], Any]:
     ModelError
         It is neither, such as weights without their network.
     """
-    hint = "weights alone say no network: export it by torch.jit.script or torch.export, or name module:function"
+    exported = path.suffix.lower() == ".pt2"
     try:
-        if path.suffix.lower() == ".pt2":
-            return torch.export.load(str(path)).module().to(device)
-        module: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+        with _quietly():
+            if exported:
+                return torch.export.load(str(path)).module().to(device)
+            module: Any = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
         return _ready(module, device)
-    except (RuntimeError, ValueError, OSError, KeyError, EOFError) as error:
+    except (RuntimeError, ValueError, OSError, KeyError, EOFError, BadZipFile) as error:
         said = shortened(f"'{next(iter(str(error).strip().splitlines()), '')}", 90).lstrip("'")
-        kind = "torch.export program" if path.suffix.lower() == ".pt2" else "TorchScript module"
+        kind = "torch.export program" if exported else "TorchScript module"
+        hint = "weights alone say no network: export it by torch.jit.script or torch.export, or name module:function"
         raise ModelError(f"is no {kind}: {said}", where=str(path), hint=hint) from None
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without torch's word that TorchScript is old (published encoders are in it), and without its tracebacks."""
+    logger = logging.getLogger("torch.export")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def from_timm(name: str, weights: Path, device: str) -> Callable[[Tensor], Any]:
