@@ -36,6 +36,7 @@ from isthmus.report.blocks import Section
 from isthmus.report.confounding import baseline_ahead, confounding_section
 from isthmus.report.images import images_section
 from isthmus.report.latent import latent_section
+from isthmus.report.private import privacy_section
 from isthmus.report.run import RunResults, run_page
 from isthmus.report.survival import survival_section, survival_words
 from isthmus.report.translation import translation_section
@@ -92,6 +93,7 @@ def write(folder: Path, found: Found) -> None:
     flat |= measures.flat(measures.averaged(found.further), model=model_name(found.fitted))
     flat |= measures.survival_flat(found.survival, model=model_name(found.fitted))
     flat |= measures.confounded_flat(found.confounded, model=model_name(found.fitted))
+    flat |= {f"privacy/{k}": v for k, v in _privacy(found).items() if isinstance(v, int | float)}
     (folder / "metrics.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
     page.write(run_page(_results(found, embedding, benchmark, scores)), folder)
     _save_splits(found, folder / "tables")
@@ -235,6 +237,12 @@ def _results(found: Found, embedding: ad.AnnData, benchmark: pd.DataFrame, score
     )
 
 
+def _privacy(found: Found) -> dict[str, Any]:
+    """What private training spent; empty where there was none."""
+    spent: dict[str, Any] = found.fitted.recipe.get("privacy", {})
+    return spent
+
+
 def _more(found: Found) -> tuple[Section, ...]:
     """Sections that some models and some data have."""
     further, name = measures.averaged(found.further), model_name(found.fitted)
@@ -244,6 +252,7 @@ def _more(found: Found) -> tuple[Section, ...]:
         balance_section(found.fitted.history, type(inner(found.fitted.module)).balance),
         survival_section(found.survival, model=name, units=measures.time_columns(found.fitted)),
         _confounders(found),
+        privacy_section(_privacy(found)),
     )
     if found.folds > 1 or not found.parts.eq("test").any():
         return made

@@ -30,4 +30,15 @@ def command(
 
     with epochs() as watch:
         report = run(resolved, folder, resume=resume, overwrite=overwrite, watch=watch)
+    if resolved.training.private is not None:
+        _say_privacy(report.with_name("metrics.json"))
     typer.echo(report)
+
+
+def _say_privacy(metrics: Path) -> None:
+    """What private training spent."""
+    import json
+
+    found = json.loads(metrics.read_text(encoding="utf-8"))
+    budget = f"epsilon {found['privacy/epsilon']:.3f} at delta {found['privacy/delta']:g}"
+    typer.echo(f"private training spent {budget} on the weights; what that does not cover is in the report")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from isthmus.plot import audit as plot
 from isthmus.report.blocks import Block, CodeBlock, Facts, FigureBlock, Items, Page, Section, TableBlock
+from isthmus.report.private import privacy_section
 
 __all__ = ["AuditResults", "audit_page"]
 
@@ -114,13 +115,3 @@ def _features(results: AuditResults) -> Section:
     )
     formats = {"matched": ".3f", "chance": ".2g"}
     return Section("Which feature is which", (TableBlock(results.features, caption, "features", formats),))
-
-
-def privacy_section(privacy: Mapping[str, Any] | None) -> Section:
-    """What private training spent, and what that does not cover; empty without it."""
-    if not privacy:
-        return Section("", ())
-    numbers = {k: v for k, v in privacy.items() if k != "not_covered"}
-    shown = {k.replace("_", " "): f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items()}
-    items = tuple(str(s) for s in privacy.get("not_covered", ()))
-    return Section("Private training", (Facts(shown), Items(items)), "What was spent, and what it does not cover.")

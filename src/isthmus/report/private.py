@@ -1,0 +1,22 @@
+"""What private training spent, in any report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from isthmus.report.blocks import Facts, Items, Section
+
+__all__ = ["privacy_section"]
+
+LEAD = "What private training spent; below, what that does not cover."
+
+
+def privacy_section(privacy: Mapping[str, Any] | None) -> Section:
+    """What private training spent, and what that does not cover; empty without it."""
+    if not privacy:
+        return Section("", ())
+    numbers = {k: v for k, v in privacy.items() if k != "not_covered"}
+    shown = {k.replace("_", " "): f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items()}
+    items = tuple(str(s) for s in privacy.get("not_covered", ()))
+    return Section("Private training", (Facts(shown), Items(items)), LEAD)
