@@ -319,10 +319,13 @@ def test_encoders_that_are_not_there(tmp_path, monkeypatch):
     (tmp_path / "text.pt2").write_text("no program")
     for name, keys, kind, said in (
         ("color", {}, RecipeError, "did you mean 'colour'"), ("absent.pt", {}, DataError, "no such file"),
-        (str(weights), {}, ModelError, "no TorchScript"), (str(tmp_path / "text.pt2"), {}, ModelError, "no torch.export"),
+        (str(weights), {}, ModelError, "no TorchScript"),
+        (str(tmp_path / "text.pt2"), {}, ModelError, "no torch.export"),
         ("timm:x", {"weights": weights}, InputError, "needs the package timm"),
-        (f"hf:{tmp_path}", {}, InputError, "needs the package transformers"), ("hf:absent", {}, DataError, "no such folder"),
-        ("small_cnn", {"device": "abacus"}, InputError, "no device"), ("colour", {"weights": weights}, RecipeError, "timm"),
+        (f"hf:{tmp_path}", {}, InputError, "needs the package transformers"),
+        ("hf:absent", {}, DataError, "no such folder"),
+        ("small_cnn", {"device": "abacus"}, InputError, "no device"),
+        ("colour", {"weights": weights}, RecipeError, "timm"),
         ("small_cnn", {"resize": 1}, RecipeError, "side"), ("small_cnn", {"normalise": "z"}, RecipeError, "imagenet"),
     ):  # fmt: skip
         with pytest.raises(kind, match=said) as error:

@@ -13,6 +13,9 @@ from isthmus.errors import DataError, listed
 from isthmus.slides.slide import Slide
 from isthmus.slides.tiles import Tiles
 
+OTHER = ("tile", "x", "y", "side")
+"""Columns of numbers that are no weights."""
+
 
 def canvas(
     coords: Int64[np.ndarray, "n 2"],
@@ -113,9 +116,7 @@ def read_weights(path: Path, tiles: Tiles) -> dict[str, np.ndarray]:
     with damage(path, "text"):
         given = pd.read_csv(path)
     placed = {"x", "y"} <= set(given.columns)
-    names = [
-        c for c in given.columns if c not in ("tile", "x", "y", "side") and pd.api.types.is_numeric_dtype(given[c])
-    ]
+    names = [c for c in given.columns if c not in OTHER and pd.api.types.is_numeric_dtype(given[c])]
     names = [c for c in names if not str(c).endswith(("_relative", "_rank")) and not str(c).startswith("Unnamed")]
     if not names:
         raise DataError(
