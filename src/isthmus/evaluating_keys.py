@@ -58,6 +58,8 @@ class Translation(Config):
     """Column of obs: R2 beyond the means of its classes, and these read off the translation. None: the first label."""
     baselines: tuple[Literal["ridge", "knn", "nearest", "mean"], ...] = ("ridge", "knn", "nearest", "mean")
     """What stands beside the model."""
+    pathways: str | None = None
+    """File of terms and their features (GMT, or a table of two columns): the means of their members are scored, too."""
 
     @field_validator("pairs")
     @classmethod
@@ -99,6 +101,15 @@ class Confounding(Config):
     """Whether the same model without the section `confounders` stands beside; takes a second fit."""
 
 
+class Prediction(Config):
+    """How well heads predict on test samples, beside linear predictions."""
+
+    baselines: tuple[Literal["pca", "raw"], ...] = ("pca", "raw")
+    """Linear predictions beside the model: from principal components, and from all features (5,000 at most)."""
+    resamples: Annotated[int, Field(ge=10)] = 1000
+    """Bootstrap resamples of the test samples for intervals."""
+
+
 class Survival(Config):
     """How well survival heads predict on test samples, beside ridge Cox regression."""
 
@@ -129,6 +140,8 @@ class Evaluate(Config):
     """Scores against the factors, where these are known."""
     robustness: Robustness | None = None
     """The embedding over refits; takes as many fits."""
+    prediction: Prediction | None = Prediction()
+    """Heads of every kind."""
     survival: Survival | None = Survival()
     """Heads of kind cox and discrete."""
     confounding: Confounding | None = Confounding()

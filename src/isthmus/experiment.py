@@ -16,12 +16,14 @@ import pandas as pd
 from isthmus import assess, measures, results
 from isthmus.config import copy_with
 from isthmus.data.cohort import take_samples
+from isthmus.data.pathways import read_pathways
 from isthmus.data.read import read
 from isthmus.data.simulate import simulate
 from isthmus.data.split import labels as split_labels
 from isthmus.data.split import take
-from isthmus.errors import RecipeError, closest
+from isthmus.errors import DataError, RecipeError, closest, listed
 from isthmus.evaluate.tasks import kind_of
+from isthmus.evaluating_keys import Translation
 from isthmus.fitted import Fitted
 from isthmus.fitting import fit
 from isthmus.folder import FITS, Signals, growing, nothing_to_resume, resolve
@@ -167,11 +169,24 @@ def _asked(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measures.
         label = of.label
         _check_name(label, mdata.obs.columns, "no such column in obs", "evaluate.translation.label")
     return measures.Asked(
-        pairs=() if of is None else of.pairs, label=label, baselines=() if of is None else of.baselines,
+        pairs=() if of is None else of.pairs, label=label, pathways=_pathways(of, mdata), baselines=() if of is None else of.baselines,
         latent=keys.latent is not None, alignment=keys.alignment is not None,
-        disentanglement=keys.disentanglement is not None, survival=keys.survival, group=recipe.data.split.group,
+        disentanglement=keys.disentanglement is not None, prediction=keys.prediction,
+        survival=keys.survival, group=recipe.data.split.group,
         seed=recipe.training.seed,
     )  # fmt: skip
+
+
+def _pathways(of: Translation | None, mdata: md.MuData) -> Mapping[str, tuple[str, ...]]:
+    """The terms whose translation is scored; none where no file is named."""
+    if of is None or of.pathways is None:
+        return {}
+    every = {str(f) for m in mdata.mod.values() for f in m.var_names}
+    levels = read_pathways(of.pathways, features=every).levels
+    if not any(f in every for members in levels[0].values() for f in members):
+        what, names = "no member of any term is among the features", listed(sorted(every))
+        raise DataError(what, where="evaluate.translation.pathways", met=of.pathways, hint=f"features: {names}")
+    return levels[0]
 
 
 def _suspects(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measures.Suspects | None:

@@ -36,6 +36,7 @@ from isthmus.report.blocks import Section
 from isthmus.report.confounding import baseline_ahead, confounding_section
 from isthmus.report.images import images_section
 from isthmus.report.latent import latent_section
+from isthmus.report.predictions import prediction_words, predictions_section
 from isthmus.report.private import privacy_section
 from isthmus.report.run import RunResults, run_page
 from isthmus.report.survival import survival_section, survival_words
@@ -210,6 +211,7 @@ def _results(found: Found, embedding: ad.AnnData, benchmark: pd.DataFrame, score
         translation=measures.averaged(found.further).translation,
     ) if not benchmark.empty or not scores.empty else []  # fmt: skip
     said[1:1] = survival_words(found.survival, model=name)
+    said[1:1] = prediction_words(measures.averaged(found.further).predictions, model=name)
     if found.confounded is not None:
         said[1:1] = baseline_ahead(found.confounded.found, found.confounded.labels, model=name)
     registered = registry.module_of(fitted.recipe["model"]["name"]).__doc__ or ""
@@ -247,9 +249,12 @@ def _more(found: Found) -> tuple[Section, ...]:
     """Sections that some models and some data have."""
     further, name = measures.averaged(found.further), model_name(found.fitted)
     made = (
-        translation_section(further.translation, further.transfer, further.by_feature, model=name),
+        translation_section(
+            further.translation, further.transfer, further.by_feature, further.by_pathway, model=name
+        ),
         latent_section(further.latent, further.subsets, further.alignment, others=_others(further)),
         balance_section(found.fitted.history, type(inner(found.fitted.module)).balance),
+        predictions_section(further.predictions, model=name),
         survival_section(found.survival, model=name, units=measures.time_columns(found.fitted)),
         _confounders(found),
         privacy_section(_privacy(found)),

@@ -19,8 +19,9 @@ from isthmus.evaluate.latent import latent_coverage, total_correlation
 from isthmus.evaluate.survival import Fold
 from isthmus.evaluate.tasks import kind_of
 from isthmus.evaluate.translation import TRANSLATORS, label_transfer
-from isthmus.evaluating_keys import Survival
+from isthmus.evaluating_keys import Prediction, Survival
 from isthmus.fitted import Fitted
+from isthmus.measures.predictions import predicted
 from isthmus.measures.said import drawn, embedded, shared
 from isthmus.measures.survival import outcomes
 from isthmus.measures.translations import Cohorts, Translations, translations
@@ -42,16 +43,19 @@ MOST_FOR_SUBSETS = 4
 class Asked:
     """What is to be measured.
 
-    `pairs`: of source and target; None for all there are, empty for none. `label`: a column of obs, or None. `group`: a
+    `pairs`: of source and target; None for all there are, empty for none. `label`: a column of obs, or None; `pathways`:
+    terms and their features, of which translations are scored, too. `group`: a
     column whose groups are resampled as a whole.
     """
 
     pairs: Sequence[tuple[str, str]] | None = None
     label: str | None = None
+    pathways: Mapping[str, Sequence[str]] = field(default_factory=dict)
     baselines: Sequence[str] = TRANSLATORS
     latent: bool = True
     alignment: bool = True
     disentanglement: bool = True
+    prediction: Prediction | None = None
     survival: Survival | None = None
     group: str | None = None
     seed: int = 0
@@ -61,20 +65,23 @@ class Asked:
 class Further:
     """Tables, empty where nothing was asked for or nothing can be measured.
 
-    `translation`, `by_feature`, `transfer` as in `Translations`; `latent` and `disentanglement`: one row; `alignment`:
+    `translation`, `by_feature`, `transfer`, `by_pathway` as in `Translations`; `latent` and `disentanglement`: one row; `alignment`:
     a row per pair of modalities; `subsets`: a row per subset of modalities; `robustness`: one row, and `dimensions`, a
-    row per named dimension. `outcomes`: survival head -> what it and its baselines say.
+    row per named dimension. `predictions` as `predicted` gives. `outcomes`: survival head -> what it and its baselines
+    say.
     """
 
     translation: pd.DataFrame = field(default_factory=pd.DataFrame)
     by_feature: pd.DataFrame = field(default_factory=pd.DataFrame)
     transfer: pd.DataFrame = field(default_factory=pd.DataFrame)
+    by_pathway: pd.DataFrame = field(default_factory=pd.DataFrame)
     latent: pd.DataFrame = field(default_factory=pd.DataFrame)
     subsets: pd.DataFrame = field(default_factory=pd.DataFrame)
     alignment: pd.DataFrame = field(default_factory=pd.DataFrame)
     disentanglement: pd.DataFrame = field(default_factory=pd.DataFrame)
     robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
     dimensions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
     outcomes: dict[str, Fold] = field(default_factory=dict)
 
 
@@ -110,9 +117,10 @@ def further(fitted: Fitted, parts: Mapping[str, md.MuData], asked: Asked) -> Fur
         labels = _labels(train, test, asked.label)
         if pairs:
             scales = {m.name: Scale.of(whole[m.name], m.likelihood, m.library) for m in fitted.spec}
-            cohorts = Cohorts(some, prepared, scales, labels)
+            cohorts = Cohorts(some, prepared, scales, labels, asked.pathways)
             of_pairs: Translations = translations(fitted, cohorts, pairs, baselines=asked.baselines)
             found |= {"translation": of_pairs.scores, "by_feature": of_pairs.by_feature, "transfer": of_pairs.transfer}
+            found["by_pathway"] = of_pairs.by_pathway
         if asked.latent and several:
             found["subsets"] = _subsets(fitted, some, prepared, labels)
     if asked.alignment and several:
@@ -122,6 +130,7 @@ def further(fitted: Fitted, parts: Mapping[str, md.MuData], asked: Asked) -> Fur
         found["latent"] = _latent(z)
     if asked.disentanglement:
         found["disentanglement"] = _disentanglement(z, test, asked.seed)
+    found["predictions"] = predicted(fitted, parts, asked.prediction, seed=asked.seed)
     of_heads = outcomes(fitted, parts, asked.survival, group=asked.group, seed=asked.seed)
     return Further(**found, outcomes=of_heads)
 
@@ -166,7 +175,7 @@ def _disentanglement(z: np.ndarray, test: md.MuData, seed: int) -> pd.DataFrame:
 
 def _alignment(fitted: Fitted, prepared: Mapping[str, Prepared]) -> pd.DataFrame:
     """Every pair of modalities that the model encodes, on the samples that have both."""
-    sources, dimensions = fitted.module.sources, shared(fitted)
+    sources, dimensions, metric = fitted.module.sources, shared(fitted), fitted.module.nearness
     each = embedded(fitted, prepared, [(m,) for m in sources])
     rows = []
     for a, b in combinations(sources, 2):
@@ -174,8 +183,8 @@ def _alignment(fitted: Fitted, prepared: Mapping[str, Prepared]) -> pd.DataFrame
         x, y = each[a,][both][:, dimensions], each[b,][both][:, dimensions]
         known = ~(np.isnan(x).any(axis=1) | np.isnan(y).any(axis=1))
         if known.sum() >= FEWEST:
-            scores = retrieval(x[known], y[known])
-            rows.append({"first": a, "second": b, "foscttm": foscttm(x[known], y[known]), **scores})
+            scores = retrieval(x[known], y[known], metric=metric)
+            rows.append({"first": a, "second": b, "foscttm": foscttm(x[known], y[known], metric=metric), **scores})
     return pd.DataFrame(rows)
 
 

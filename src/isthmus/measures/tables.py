@@ -14,15 +14,18 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "translation": ("source", "target", "representation"),
     "by_feature": ("source", "target", "feature"),
     "transfer": ("source", "target", "representation", "label", "metric"),
+    "by_pathway": ("source", "target", "term"),
     "latent": (),
     "subsets": ("modalities", "label"),
     "alignment": ("first", "second"),
     "disentanglement": (),
     "robustness": (),
     "dimensions": ("dimension",),
+    "predictions": ("head", "kind", "representation", "metric"),
 }
 """Table -> the columns that say of what a row speaks."""
-COUNTED = ("n", "n_samples", "n_features", "n_entries", "n_features_constant", "bins", "refits")
+BOUNDS = ("lower", "upper")
+COUNTED = ("n", "size", "n_samples", "n_features", "n_entries", "n_features_constant", "bins", "refits")
 
 
 def averaged(found: Sequence[Further]) -> Further:
@@ -63,6 +66,11 @@ def _named(found: Further) -> Iterator[tuple[str | None, str, Any]]:
     for row in _rows(found.transfer):
         place = f"{row['label']}/{row['source']}->{row['target']}"
         yield row["representation"], f"translation/test/{row['metric']}/{place}", row["value"]
+    for row in _rows(found.predictions):
+        place = f"prediction/test/{row['metric']}/{row['head']}"
+        for key, value in _scores(row, "predictions"):
+            if key in ("value", "value_sd", "lower", "upper") and not (key in BOUNDS and "value_sd" in row):
+                yield row["representation"], place + {"value": "", "value_sd": "/sd"}.get(key, f"/{key}"), value
     for table, place in (("alignment", "{first}-{second}"), ("subsets", "{modalities}"), ("dimensions", "{dimension}")):
         for row in _rows(getattr(found, table)):
             for key, value in _scores(row, table):

@@ -1,0 +1,156 @@
+"""What heads say of test samples, beside linear predictions from principal components and from all features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mudata as md
+import numpy as np
+import pandas as pd
+
+from isthmus.assess import Scale, joined, model_name
+from isthmus.data.targets import target_values
+from isthmus.errors import DataError
+from isthmus.evaluate import metrics
+from isthmus.evaluate.arrays import zero_filled
+from isthmus.evaluate.baselines import representations
+from isthmus.evaluate.outcomes import Outcome, linear_answers, main_metric, scores
+from isthmus.evaluating_keys import Prediction
+from isthmus.fitted import Fitted
+from isthmus.predicting import head_of
+from isthmus.supervised import Task
+from isthmus.types import Target
+
+__all__ = ["outcome_of", "predicted"]
+
+log = logging.getLogger("isthmus.assess")
+MOST_FEATURES = 5_000
+"""With more, no linear prediction from all features stands beside the model."""
+LEVEL = 0.95
+Table = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one head and its baselines say of the test samples: n x k probabilities, n values or n log risks each."""
+
+    head: str
+    train: Outcome
+    test: Outcome
+    answers: dict[str, np.ndarray]
+
+
+def predicted(
+    fitted: Fitted, parts: Mapping[str, md.MuData], keys: Prediction | None, *, model: str | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """Score every head on `parts["test"]`.
+
+    Parameters
+    ----------
+    fitted
+        The model; `parts["train"]` is what it was fitted on.
+    parts
+        Split name -> samples.
+    keys
+        What is asked for; None for nothing.
+    model
+        Its name among the representations; None: that of its settings.
+    seed
+        Of components and resamples.
+
+    Returns
+    -------
+    DataFrame
+        head, kind, representation, metric, value, and of the main metric `lower`, `upper` and the difference to the
+        model with both ends (of 95 % bootstrap intervals over test samples), n; empty without heads.
+    """
+    heads = fitted.recipe.get("heads") or {}
+    if keys is None or not heads or not {"train", "test"} <= set(parts):
+        return pd.DataFrame()
+    tables = _tables(fitted, parts, keys, seed)
+    said = {p: fitted.predict(parts[p]) for p in ("test",)}
+    rows: list[dict[str, Any]] = []
+    for name in heads:
+        task = head_of(fitted.module, name)
+        train, test = (outcome_of(parts[p].obs, task.target) for p in ("train", "test"))
+        answers = {model or model_name(fitted): _answer(said["test"], task)}
+        for who, (a, b) in tables.items():
+            try:
+                answers[who] = linear_answers(a, train, b)[0]
+            except DataError as error:
+                log.info("head %s: no linear prediction from %s: %s", name, who, error)
+        rows += _scored(Said(name, train, test, answers), keys.resamples, seed)
+    return pd.DataFrame(rows)
+
+
+def outcome_of(obs: pd.DataFrame, target: Target) -> Outcome:
+    """What a head is to predict of samples, values in their own units."""
+    y = target_values(obs, target)
+    if target.kind == "class":
+        return Outcome("class", y, target.classes)
+    if target.kind == "value":
+        return Outcome("value", y.astype(np.float64) * target.sd + target.mean)
+    return Outcome("survival", y.astype(np.float64))
+
+
+def _tables(fitted: Fitted, parts: Mapping[str, md.MuData], keys: Prediction, seed: int) -> dict[str, Any]:
+    """Train and test samples as baselines read them."""
+    prepared = {part: fitted.preparation.transform(parts[part]) for part in ("train", "test")}
+    scales = {m.name: Scale.of(prepared["train"][m.name], m.likelihood, m.library) for m in fitted.spec}
+    a, b = (joined([scales[m].matrix(p[m]) for m in fitted.spec.names]) for p in prepared.values())
+    which = [w for w in keys.baselines if w != "raw" or fitted.spec.width <= MOST_FEATURES]
+    found = representations(a, b, fitted.latent, which=[w for w in which if w == "pca"], seed=seed)
+    made = {who: (np.asarray(x), np.asarray(y)) for who, (x, y) in found.items()}
+    return made | ({"raw": (zero_filled(a), zero_filled(b))} if "raw" in which else {})
+
+
+def _answer(table: pd.DataFrame, task: Task) -> np.ndarray:
+    """What a head says, as scores take it."""
+    match task.keys.kind:
+        case "class":
+            columns = [f"{task.name}/{c}" for c in task.target.classes]
+            return np.asarray(table[columns], dtype=np.float64)
+        case "value":
+            return np.asarray(table[task.name], dtype=np.float64)
+        case _:
+            return np.asarray(table[f"{task.name}/log_risk"], dtype=np.float64)
+
+
+def _scored(said: Said, resamples: int, seed: int) -> Iterator[dict[str, Any]]:
+    """A row per representation and metric."""
+    kind, own = said.test.kind, next(iter(said.answers))
+    drawn = {who: _resampled(said, answer, resamples, seed) for who, answer in said.answers.items()}
+    for who, answer in said.answers.items():
+        n = int((said.test.known & np.isfinite(answer).reshape(len(answer), -1).all(axis=1)).sum())
+        found = scores(said.test, answer, train=said.train)
+        if not n:
+            log.warning("head %s: no test sample has it: nothing is measured", said.head)
+            return
+        for metric, value in found.items():
+            row = {"head": said.head, "kind": kind, "representation": who, "metric": metric, "value": value, "n": n}
+            if metric == main_metric(kind) and len(drawn[who]):
+                row["lower"], row["upper"] = _ends(drawn[who])
+                if who != own:
+                    row["difference_lower"], row["difference_upper"] = _ends(drawn[own] - drawn[who])
+            yield row
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _resampled(said: Said, answer: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """The main metric of classes and values over bootstrap resamples; empty for survival, which has its own section."""
+    known = said.test.known & np.isfinite(answer).reshape(len(answer), -1).all(axis=1)
+    n = int(known.sum())
+    if said.test.kind == "survival" or n < 2:
+        return np.empty(0)
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    y, found = said.test.y[known], answer[known]
+    if said.test.kind == "value":
+        return np.asarray(metrics.regression(y, found, weights)["r2"])
+    return np.asarray(metrics.classification(y.astype(int), found.argmax(axis=1), found, weights)["auc"])
