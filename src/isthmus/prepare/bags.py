@@ -115,5 +115,6 @@ class Instances:
             x: Array = self._raw(rows[first : first + size])
             for one in self.steps:
                 x = one.transform(x)
-            out[first : first + size] = np.nan_to_num(np.asarray(x, dtype=np.float32), copy=False)
+            out[first : first + size] = x
+        np.nan_to_num(out, copy=False)
         return out

@@ -215,8 +215,9 @@ class Pipeline:
         where = f"prepare.{self.modality_}.span"
         if any(isinstance(step, Span) for step in self.steps[:-1]):
             raise RecipeError("does not come last", where=where, wanted="no step after it")
-        if self.span is not None and self.picture_ is not None:
-            raise RecipeError("is for tables", where=where, met="images", wanted="prepare without span")
+        if self.span is not None and (self.picture_ is not None or self.bag_):
+            met = "bags" if self.bag_ else "images"
+            raise RecipeError("is for tables", where=where, met=met, wanted="prepare without span")
 
     def _instances(self, table: Table) -> tuple[Instances | None, list[Step]]:
         """The bags that rows are the means of, and the steps for their instances; none for a model of tables."""
