@@ -68,6 +68,11 @@ class Draft:
         return self.obs[self.stays.to_numpy()]
 
     @property
+    def told(self) -> pd.DataFrame:
+        """The metadata that counts are made of: those of the samples that are shared, or where none is of all."""
+        return self.shared if self.personal else self.obs
+
+    @property
     def grants(self) -> Measured:
         return measured(self.shared, self.policy.quasi, self.policy.sensitive)
 
@@ -120,6 +125,11 @@ def bundle(
     house = opened(run)
     obs = generalised(house.obs, rules)
     stays = enforced(obs, rules.quasi, rules.sensitive, k=rules.k, l=rules.l, t=rules.t)
+    if {"embedding", "metadata"} & set(rules.include) and not stays.any():
+        raise DataError(
+            "no sample satisfies the policy", where=f"k {rules.k}, l {rules.l}, t {rules.t:g}",
+            hint="keep fewer columns, or coarser ones: wider bins, decades, rare levels merged",
+        )  # fmt: skip
     names = named(secret, rules)
     renamer = Renamer(house, names, rules)
     audit, risks = _audited(house, rules, refits, accept=accept_risk)
@@ -128,7 +138,7 @@ def bundle(
         folder.mkdir()
         draft = Draft(folder, house, rules, renamer, obs, stays, audit, risks=risks)
         _fill(draft)
-        looked = search(folder, house, draft.shared, rules)
+        looked = search(folder, house, draft.told, rules)
         tree = _manifest(draft, looked)
         text = json.dumps(seal(tree, secret), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -188,7 +198,7 @@ def _fill(draft: Draft) -> None:
     (folder / "log.txt").write_text(log_text(house.folder / "log.txt", renamer), encoding="utf-8")
     draft.tables, left = tabling.tables(renamer, draft.policy)
     draft.left_out |= {f"tables/{name}.csv": why for name, why in left.items()}
-    counts, draft.suppressed = tabling.counted(house, draft.shared if draft.personal else draft.obs, draft.policy)
+    counts, draft.suppressed = tabling.counted(house, draft.told, draft.policy)
     draft.tables |= counts
     draft.left_out["figures/"] = "figures of the run show samples and names: those here are drawn anew"
     _samples(draft)
@@ -206,7 +216,7 @@ def _model(draft: Draft) -> None:
 
 def _samples(draft: Draft) -> None:
     """Personal artefacts, where they are asked for by name."""
-    include, policy = set(draft.policy.include), draft.policy
+    include = set(draft.policy.include)
     obs = draft.shared
     obs = obs.set_axis([draft.renamer.sample(s) for s in obs.index], axis=0).sort_index()
     obs.index.name = None
@@ -223,11 +233,6 @@ def _samples(draft: Draft) -> None:
         write_container(kept, draft.folder / "embedding.h5ad")
     else:
         draft.left_out["embedding.h5ad"] = "a row a sample, from which the decoder gives back much of its data"
-    if draft.personal and not len(draft.shared):
-        raise DataError(
-            "no sample satisfies the policy", where=f"k {policy.k}, l {policy.l}, t {policy.t:g}",
-            hint="keep fewer columns, or coarser ones: wider bins, decades, rare levels merged",
-        )  # fmt: skip
 
 
 def _results(draft: Draft, history: pd.DataFrame) -> ShareResults:

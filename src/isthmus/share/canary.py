@@ -39,6 +39,7 @@ BLOCK = 1 << 22
 MOST = 50
 NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]*)?([eE][-+]?[0-9]+)?")
 WORD = re.compile(r"[A-Za-z0-9_.]+")
+DIGIT, NUMBERED = re.compile("[0-9]"), re.compile("[a-z_]+[0-9]{1,2}")
 PARTS = re.compile(r"[._]")
 LETTERS = np.zeros(256, dtype=bool)
 LETTERS[[*range(48, 58), *range(65, 91), *range(97, 123), *range(128, 256)]] = True
@@ -133,12 +134,16 @@ class Hit:
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """Every word of this package's own text: it may stand in what the package writes, whatever the data."""
+    """Every word of this package's own text: it may stand in what the package writes, whatever the data.
+
+    Of those with digits only such as `r2`: others are rather examples of names than words.
+    """
     root = Path(__file__).parents[1]
     files = [p for p in sorted(root.rglob("*")) if p.suffix in (".py", ".j2", ".js", ".css")]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     words = set(WORD.findall(text))
-    words |= {part for word in words for part in PARTS.split(word)} | FOREIGN
+    words |= {part for word in words for part in PARTS.split(word)}
+    words = {w for w in words if not DIGIT.search(w) or NUMBERED.fullmatch(w)} | FOREIGN
     return frozenset(words | {w.capitalize() for w in words})
 
 

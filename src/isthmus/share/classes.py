@@ -18,7 +18,8 @@ RULES = (
 EXTREMES = ("min_max", "max_abs", "pixels")
 """Steps that store a smallest or largest value, which is that of one sample."""
 LEARNT = re.compile(
-    r"moments/(mean|covariance|(entry|modality|seen)/.+)|prepare/.+/\d+/(shift|scale|keep|weight|levels|source|coded|mean)_"
+    r"moments/(mean|covariance|(entry|modality|seen)/.+)|prepare/residual:.+"
+    r"|prepare/.+/\d+/(shift|scale|keep|weight|levels|source|coded|mean)_"
 )
 """What a model stores besides weights that is known to be over many samples."""
 MEMORY = re.compile(r"(^|[._])(memory|queue|bank|neighbou?rs|samples)([._]|$)")

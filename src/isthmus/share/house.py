@@ -24,6 +24,8 @@ __all__ = ["House", "opened"]
 PARTS = ("split", "fold")
 CUT = ";,| \t"
 """Between what may be several values in one cell."""
+LONG_NUMBER = 1e7
+"""From here on a number in metadata is taken for a name, such as that of a record."""
 WHOLE = ("recipe.yaml", "embedding.h5ad", "metrics.json", "history.csv")
 
 
@@ -107,8 +109,11 @@ class House:
 
 def _denied(values: pd.Series) -> list[str]:
     """The distinct values of a column that are no plain numbers, and the parts of those that are lists."""
-    if pd.api.types.is_float_dtype(values) or pd.api.types.is_bool_dtype(values):
+    if pd.api.types.is_bool_dtype(values):
         return []
+    if pd.api.types.is_float_dtype(values):
+        long = values[(values % 1 == 0) & (values.abs() >= LONG_NUMBER)]
+        return [str(int(v)) for v in long.unique()]
     texts = list(dict.fromkeys(str(v) for v in values.unique()))
     parts = [p for text in texts for p in _parts(text)]
     return list(dict.fromkeys([*texts, *parts]))

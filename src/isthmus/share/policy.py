@@ -32,11 +32,13 @@ YEAR = re.compile(r"(?:^|\D)((?:1[89]|20)\d{2})(?:\D|$)")
 
 
 class Column(Config):
-    """What happens to one column of obs. Exactly one of the first five."""
+    """What happens to one column of obs: exactly one of the first six keys."""
 
     wanted: ClassVar[str] = "keep, drop, or one of {keep: true}, {bins: 10}, {date: year}, {rare: 10}"
     keep: bool = False
     """The values stay as they are."""
+    drop: bool = False
+    """Nothing of it leaves, as of every column that is not named."""
     bins: Annotated[float, Field(gt=0)] | tuple[float, ...] | None = None
     """Numbers become bins: of this width, or between these edges (below the first and from the last on are bins)."""
     date: Literal["year", "decade"] | None = None
@@ -53,13 +55,13 @@ class Column(Config):
     @model_validator(mode="before")
     @classmethod
     def _from_word(cls, raw: Any) -> Any:
-        return {"keep": True} if raw == "keep" else raw
+        return {raw: True} if raw in ("keep", "drop") else raw
 
     @model_validator(mode="after")
     def _one(self) -> Column:
-        given = [self.keep, self.bins is not None, self.date is not None, self.rare is not None]
-        if sum([*given, self.levels is not None]) != 1:
-            raise ValueError("say exactly one of keep, bins, date, rare and levels")
+        given = [self.keep, self.drop, *(getattr(self, k) is not None for k in ("bins", "date", "rare", "levels"))]
+        if sum(given) != 1:
+            raise ValueError("say exactly one of keep, drop, bins, date, rare and levels")
         return self
 
 
@@ -70,7 +72,7 @@ class Policy(Config):
     """Part of every pseudonym: bundles of another project do not join."""
     site: str = ""
     """Part of the pseudonyms of samples: two sites may both have a sample `1`."""
-    columns: dict[str, Column | Literal["drop"]] = Field(default_factory=dict)
+    columns: dict[str, Column] = Field(default_factory=dict)
     """Column of obs -> what happens to it. A column that is not named is dropped."""
     k: Annotated[int, Field(ge=1)] = 5
     """At least so many samples share every combination of quasi-identifiers; others are taken out."""
@@ -86,13 +88,15 @@ class Policy(Config):
     """Features keep their names."""
     include: tuple[Artefact, ...] = ()
     """Personal artefacts that are shared all the same: `embedding`, `metadata`, and a `model` that holds samples."""
+    harmless: tuple[str, ...] = ()
+    """Words that may stand in a bundle though they are values of a column that is dropped, such as `Positive`."""
     threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.6
     """AUC of the membership audit above which a bundle has to be accepted by name."""
 
     @property
     def kept(self) -> dict[str, Column]:
         """The columns that are shared in some form."""
-        return {name: c for name, c in self.columns.items() if isinstance(c, Column)}
+        return {name: c for name, c in self.columns.items() if not c.drop}
 
     @property
     def quasi(self) -> list[str]:
@@ -105,7 +109,7 @@ class Policy(Config):
 
     def told(self) -> dict[str, Any]:
         """The policy as the manifest tells it: without what is dropped, and without the levels that were merged."""
-        tree = self.model_dump(mode="json", exclude={"columns", "site"})
+        tree = self.model_dump(mode="json", exclude={"columns", "site", "harmless"})
         columns = {n: c.model_dump(mode="json", exclude_defaults=True) for n, c in self.kept.items()}
         for told in columns.values():
             if "levels" in told:

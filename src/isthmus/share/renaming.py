@@ -46,6 +46,8 @@ COLUMN_KEYS = frozenset(
     ]
 )
 """Keys of a recipe under which columns of obs are named."""
+BEFORE_COLUMNS = ("head", "auxiliary", "adversary", "hsic", "correlation", "confounder")
+"""Parts of the names of loss terms and targets after which a head or a column is named."""
 PATH_KEYS = frozenset(("path", "file", "obs", "read"))
 LOOKS_LIKE_PATH = re.compile(r"^(/|~|\$|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\)|[\w.-]+/[\w.-]+.*\.\w{2,6}$")
 TOKEN = re.compile(r"[^\s,;:()\[\]{}'\"=]+")
@@ -68,14 +70,14 @@ class Renamer:
     def __init__(self, house: House, names: Names, policy: Policy) -> None:
         self.house, self.names, self.kept = house, names, frozenset(policy.kept)
         self.inputs = {m: dict(zip(f, names.every(feature(m), f), strict=True)) for m, f in house.features.items()}
+        self.columns = {str(c): self._column(str(c)) for c in house.obs.columns}
+        for head, keys in dict(house.stored.description["recipe"].get("heads") or {}).items():
+            read_ = [keys.get(k) for k in ("column", "time", "event", "censoring", "strata")]
+            if head not in self.columns and any(self.columns.get(c, c) != c for c in read_):
+                self.columns[head] = names.of(COLUMN, head)
         self.described = self._described()
         made = prepared(house.stored, self.described)
         self.outputs = {m: dict(zip(house.prepared[m], made[m], strict=True)) for m in made}
-        self.columns = {str(c): self._column(str(c)) for c in house.obs.columns}
-        for target in house.stored.description["spec"]["targets"]:
-            own = [target["name"], *target.get("columns", ())]
-            if any(self.columns.get(c, c) != c for c in own):
-                self.columns[target["name"]] = names.of(COLUMN, target["name"])
 
     def _column(self, name: str) -> str:
         return name if name in self.kept else self.names.of(COLUMN, name)
@@ -108,13 +110,13 @@ class Renamer:
         description["recipe"] = self.recipe(old.description["recipe"])
         description["spec"] = self._spec(old.description["spec"])
         description["history"] = [{self.path(k): v for k, v in row.items()} for row in old.description["history"]]
-        weights = {self.path(k, "."): v for k, v in old.weights.items()}
-        learnt = {self.path(k): v for k, v in old.learnt.items()}
-        return Stored(weights, learnt, description)
+        return Stored(old.weights, old.learnt, description)
 
-    def path(self, key: str, sign: str = "/") -> str:
-        """A name of several parts, such as `train/head/age`, with columns of obs replaced."""
-        return sign.join(self.columns.get(p, p) if p not in self.house.modalities else p for p in key.split(sign))
+    def path(self, key: str) -> str:
+        """A name of several parts, such as `train/head/age`, with columns of obs and names of heads replaced."""
+        parts = key.split("/")
+        named = [i > 0 and parts[i - 1] in BEFORE_COLUMNS for i in range(len(parts))]
+        return "/".join(self.columns.get(p, p) if n else p for p, n in zip(parts, named, strict=True))
 
     def _spec(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         made = dict(spec)
@@ -125,7 +127,7 @@ class Renamer:
     def _read(self, target: Mapping[str, Any]) -> dict[str, Any]:
         """A target or covariate of the spec."""
         name, columns = target["name"], list(target.get("columns", ()))
-        made = {**target, "name": self.columns.get(name, name)}
+        made = {**target, "name": self.columns.get(name, name) if "/" not in name else self.path(name)}
         if "columns" in target:
             made["columns"] = [self.columns.get(c, c) for c in columns]
         made["classes"] = [self.level((columns or [name])[0], str(c)) for c in target.get("classes", ())]
@@ -135,6 +137,9 @@ class Renamer:
         """The description of the preparation."""
         described = dict(self.house.stored.description["prepare"])
         described["pipelines"] = {m: self._pipeline(m, p) for m, p in described["pipelines"].items()}
+        if "residual" in described:
+            told = [self._read(c) for c in described["residual"]["covariates"]]
+            described["residual"] = {**described["residual"], "covariates": told}
         return described
 
     def _pipeline(self, modality: str, described: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,11 +33,12 @@ RUNNABLE = (
 SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script\s*>", re.DOTALL | re.IGNORECASE)
 HANDLER = re.compile(r"<[^>]*\s(on\w+)\s*=", re.IGNORECASE)
 SOURCE = re.compile(
-    r"\b(?:src|srcset|data|action|formaction|poster|xlink:href|href)\s*=\s*[\"']?\s*([^\"'\s>]+)", re.IGNORECASE
+    r"(?<![-\w])(src|srcset|data|action|formaction|poster|xlink:href|href)\s*=\s*[\"']?\s*([^\"'\s>]+)", re.IGNORECASE
 )
 ELEMENT = re.compile(
     r"<\s*(iframe|object|embed|applet|foreignobject|base|form|link|meta\s+http-equiv)\b", re.IGNORECASE
 )
+LOADED = re.compile(r"url\(\s*[\"']?(?!#|data:)|@import", re.IGNORECASE)
 ENTITY = re.compile(r"<!ENTITY", re.IGNORECASE)
 FORMULA = re.compile(r"(?:^|[,\n])\"?[=@][A-Za-z(]")
 TAG = re.compile(r"(?:^|\s)!!?[A-Za-z]")
@@ -89,9 +90,11 @@ def _markup(text: str, *, scripts: bool) -> str:
         return f"holds an element {element[1].lower()!r}"
     if ENTITY.search(rest):
         return "defines entities"
+    if LOADED.search(rest):
+        return "loads something by its style"
     for match in SOURCE.finditer(rest):
-        target = html.unescape(match[1]).strip().lower()
-        if not target.startswith(("#", "https://", "data:image/png")):
+        target, link = html.unescape(match[2]).strip().lower(), match[1].lower() == "href"
+        if not target.startswith(("#", "data:image/png", *(("https://",) if link else ()))):
             return f"refers to {target[:40]!r}"
     return ""
 

@@ -33,7 +33,7 @@ def search(folder: Path, house: House, shared: pd.DataFrame, policy: Policy) -> 
     """
     kept = {str(c): shared[c] for c in shared.columns}
     levels = {str(v) for column in kept.values() for v in column.dropna()}
-    common = {*house.modalities, *policy.kept, *levels}
+    common = {*house.modalities, *policy.kept, *policy.harmless, *levels}
     canaries = list(house.canaries(kept, features=not policy.keep_feature_names))
     watch = Watch(canaries, common)
     hits = list(found_in(folder, watch))
@@ -41,8 +41,8 @@ def search(folder: Path, house: House, shared: pd.DataFrame, policy: Policy) -> 
         more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
         raise DataError(
             f"would have left the house: {hits[0].what}{more}", where=f"bundle, {hits[0].where}",
-            hint="nothing was written. If it is no name but an everyday word, keep its column or rename it;\n"
-            "otherwise please report where it was met",
+            hint="nothing was written. If it is no name but an everyday word, list it under `harmless` in the\n"
+            "policy; otherwise please report where it was met",
         )  # fmt: skip
     size = sum((folder / f).stat().st_size for f in files_of(folder))
     return {"names": len(canaries), "looked_for_in": watch.counts, "bytes": size, "found": 0}

@@ -24,10 +24,17 @@ KNOWN = (
     "label_transfer", "alignment", "latent", "subsets", "disentanglement", "robustness", "dimensions", "preparation",
 )  # fmt: skip
 """Tables of scores; those of counts are made anew."""
+RARE = "(rare levels)"
 PERSONAL = ("points-", "split", "images", "attention", "predictions", "survival", "risk")
 """How the names of tables begin that hold a row a sample."""
 SIZES = ("n", "n_samples", "n_train", "n_test", "samples")
 """Columns that say from how many samples a row was computed."""
+STRUCTURE = frozenset(
+    ("reconstruction", "embedding", "clustering", "translation", "latent", "alignment", "disentanglement", "head",
+     "robustness", "baseline", "confounding", "survival", "train", "valid", "test", "all", "pca", "mean", "raw",
+     "random_features")
+)  # fmt: skip
+"""Parts of the names of scores that are never a column of obs, whatever its name."""
 GONE = ("n_entries", "n_features_constant")
 
 
@@ -82,7 +89,7 @@ def metrics(flat: Mapping[str, Any], renamer: Renamer) -> dict[str, Any]:
 
     def told(key: str) -> bool:
         parts = key.split("/")
-        if any(p in denied for p in parts[3:]) or any(p.startswith("n_") or p == "n" for p in parts):
+        if any(p in denied and p not in STRUCTURE for p in parts) or any(p.startswith("n_") or p == "n" for p in parts):
             return False
         return all(p in words or NUMBER.fullmatch(p) or renamer.said(p) == p for p in parts)
 
@@ -106,7 +113,9 @@ def counted(house: House, shared: pd.DataFrame, policy: Policy) -> tuple[dict[st
     sums["combinations"] = _presence(made["combinations"], made["cohort"])
     for number, column in enumerate(shared.columns):
         name = f"levels_{number + 1}"
-        made[name], sums[name] = _levels(shared[column], house.parts.reindex(shared.index), column)
+        made[name], sums[name] = _levels(
+            shared[column], house.parts.reindex(shared.index), smallest=policy.smallest_cell
+        )
     hidden = {}
     for name, table in made.items():
         if "samples" not in table or name == "cohort" or table.empty:
@@ -152,13 +161,15 @@ def _presence(combinations: pd.DataFrame, cohort: pd.DataFrame) -> np.ndarray:
     return np.array(rows)
 
 
-def _levels(values: pd.Series, parts: pd.Series, column: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """Samples of every level of a column by part, and the totals of each."""
+def _levels(values: pd.Series, parts: pd.Series, *, smallest: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Samples of every level of a column by part, and the totals of each; levels of few samples are one."""
     texts = values.astype(object).where(values.notna(), "missing").astype(str)
+    sizes = texts.value_counts()
+    texts = texts.where(~texts.isin(sizes.index[sizes < smallest]), RARE)
     cross = pd.crosstab(texts, parts.astype(str))
     levels, splits, counts = list(map(str, cross.index)), list(map(str, cross.columns)), cross.to_numpy()
     rows = [
-        {"column": column, "level": a, "split": b, "samples": int(counts[i, j])}
+        {"column": values.name, "level": a, "split": b, "samples": int(counts[i, j])}
         for i, a in enumerate(levels)
         for j, b in enumerate(splits)
     ]

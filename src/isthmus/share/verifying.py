@@ -155,9 +155,7 @@ def _policy(folder: Path, tree: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         found = measured(table, quasi, sensitive)
         if found.k is not None and found.k < policy["k"]:
-            yield Problem(
-                name, f"is {found.k}-anonymous in the columns of the policy, which asks for k = {policy['k']}"
-            )
+            yield Problem(name, f"has k = {found.k} in the columns of the policy, which asks for {policy['k']}")
         if found.l is not None and found.l < policy["l"]:
             yield Problem(name, f"has l = {found.l} in the columns of the policy, which asks for {policy['l']}")
         if found.t is not None and found.t > policy["t"] + 1e-9:
