@@ -17,7 +17,7 @@ from isthmus.recipe import parse_recipe
 from isthmus.share.attack import halves, likelihood_ratio, matched, roc, scored, tpr_at
 from isthmus.share.attack_attributes import attributes, inferable
 from isthmus.share.attack_features import features
-from isthmus.share.audit import audit, losses
+from isthmus.share.auditing import audit, losses
 from isthmus.share.audit_run import audit_run, subject
 from isthmus.training.settings import Training
 

@@ -334,7 +334,7 @@ def test_a_model_above_the_threshold_needs_a_word(site, tmp_path, monkeypatch):
         def to_dict(self):
             return {**real(place / "run", refits=0).to_dict(), "auc": 0.83}
 
-    monkeypatch.setattr(sys.modules["isthmus.share.audit"], "audit", lambda run, **_: Found())
+    monkeypatch.setattr(sys.modules["isthmus.share.auditing"], "audit", lambda run, **_: Found())
     with pytest.raises(RecipeError, match=r"gives away.*0\.83"):
         ist.share.bundle(place / "run", tmp_path / "b", key=place / "project.key", refits=0)
     ist.share.bundle(place / "run", tmp_path / "b", key=place / "project.key", refits=0, accept_risk=True)

@@ -14,7 +14,7 @@ from isthmus import VAE, Autoencoder, Training, fit, load, registry, split
 from isthmus.data.batches import samples
 from isthmus.errors import RecipeError
 from isthmus.share.attack import scored, threshold
-from isthmus.share.audit import losses
+from isthmus.share.auditing import losses
 from isthmus.training import engine, private
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.private_steps import Privately, rows

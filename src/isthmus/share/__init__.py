@@ -12,7 +12,7 @@ from typing import Any
 
 _HOME = {
     "Policy": "isthmus.share.policy",
-    "audit": "isthmus.share.audit",
+    "audit": "isthmus.share.auditing",
     "bundle": "isthmus.share.bundling",
     "keygen": "isthmus.share.keys",
     "pseudonymise": "isthmus.share.renaming",

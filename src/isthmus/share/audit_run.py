@@ -21,7 +21,7 @@ from isthmus.loading import load
 from isthmus.recipe import Recipe, load_recipe, versions
 from isthmus.report import page
 from isthmus.report.audit import AuditResults, audit_page
-from isthmus.share.audit import REFITS, Subject, attack
+from isthmus.share.auditing import REFITS, Subject, attack
 from isthmus.share.audit_report import Report
 
 __all__ = ["audit_run", "cost", "subject", "write"]
@@ -42,7 +42,7 @@ def audit_run(
     out
         Where the findings go; the folder appears when all is done.
     refits, seed
-        See `isthmus.share.audit.audit`.
+        See `isthmus.share.auditing.audit`.
     overwrite
         Replace an audit that is there.
 

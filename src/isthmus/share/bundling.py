@@ -161,7 +161,7 @@ def _refuse(run: Path, out: Path, *, overwrite: bool) -> None:
 
 def _audited(house: House, policy: Policy, refits: int, *, accept: bool) -> tuple[dict[str, Any] | None, list[str]]:
     """What the audit found, and the risks that were accepted."""
-    from isthmus.share.audit import audit  # torch and all, when it is needed
+    from isthmus.share.auditing import audit  # torch and all, when it is needed
 
     try:
         found = audit(house.folder, refits=refits).to_dict()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -222,14 +223,35 @@ def _refitted(subject: Subject, pool: md.MuData, *, refits: int, seed: int) -> t
     refit, started = _refit_of(subject), time.perf_counter()
     for k, half in enumerate(has):
         part = take_samples(pool, pool.obs_names[half])
-        training = Training(**{**_training(subject), "seed": seed + 1 + k, "tensorboard": False})
+        training = _reseeded(subject, seed + 1 + k)
         taught, valid = set_aside(part, subject.valid, training)
-        fitted = refit(taught, valid, training)
+        with _quiet(k):
+            fitted = refit(taught, valid, training)
         inside[k] = np.where(pool.obs_names.isin(taught.obs_names), 1, np.where(half, -1, 0))
         seen.append(losses(fitted, pool))
         left = (time.perf_counter() - started) / (k + 1) * (refits - k - 1)
         log.info("refit %d of %d is done; about %.0f s left", k + 1, refits, left)
     return inside, np.stack(seen)
+
+
+def _reseeded(subject: Subject, seed: int) -> Training:
+    """The settings of a refit: noise of private training is drawn from its seed, as the refit is thrown away."""
+    keys = {**_training(subject), "seed": seed, "tensorboard": False}
+    if keys["private"] is not None:
+        keys["private"] = {**keys["private"], "secret": False}
+    return Training(**keys)
+
+
+@contextmanager
+def _quiet(k: int) -> Iterator[None]:
+    """Without the warnings of training that the first refit has given already."""
+    logger = logging.getLogger("isthmus.fit")
+    before = logger.level
+    logger.setLevel(logging.ERROR if k else before)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _refit_of(subject: Subject) -> Callable[[md.MuData, md.MuData | None, Training], Fitted]:
