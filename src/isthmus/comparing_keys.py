@@ -9,11 +9,22 @@ from pydantic import Field, field_validator
 from isthmus.config import Config
 from isthmus.errors import RecipeError, closest, shortened
 
-__all__ = ["Baseline", "Comparison", "Control"]
+__all__ = ["Baseline", "Comparison", "Control", "Rows"]
 
 Baseline = Literal["pca", "balanced_pca", "sparse_pca", "nmf", "umap", "mofa", "random_features", "raw"]
-Control = Literal["labels", "pairing", "noise"]
-VARIED = ("model", "training", "prepare", "likelihood")
+Control = Literal["labels", "pairing", "noise", "mean"]
+VARIED = ("model", "training", "prepare", "likelihood", "heads", "confounders")
+
+
+class Rows(Config):
+    """What stands in the table of modalities, beside the model on each of them and on all."""
+
+    heads: tuple[str, ...] | None = None
+    """The heads whose predictions are compared. None: all of the recipe."""
+    clinical: tuple[str, ...] = ()
+    """Columns of obs for the rows `clinical` and `clinical + joint`: a linear prediction from them alone."""
+    site: str | None = None
+    """A column of obs for the row `site alone`: what the place that a sample comes from predicts."""
 
 
 class Comparison(Config):
@@ -31,8 +42,12 @@ class Comparison(Config):
     baselines: tuple[Baseline, ...] = get_args(Baseline)
     """What stands beside the models, at every latent size; PCA always does."""
     controls: tuple[Control, ...] = ()
-    """Every model and PCA once more with all labels permuted (`labels`), with the training samples of all modalities
-    but the first permuted (`pairing`), or with every feature of the last modality permuted (`noise`)."""
+    """Every model and PCA once more with all labels and outcomes permuted (`labels`), with the training samples of all
+    modalities but the first permuted (`pairing`), with every feature of the last modality permuted (`noise`), or with
+    the last modality replaced by its mean (`mean`)."""
+    rows: Rows | None = None
+    """What each modality adds to the prediction of the recipe's heads; {} for the defaults. With it, and without
+    `modalities`, every modality is run alone and all together."""
     tuned: dict[str, str] = Field(default_factory=dict)
     """Architecture -> a recipe, such as the `best.yaml` of `isthmus tune`, whose `model`, `training` and `prepare` are
     run beside its settings here."""
@@ -52,7 +67,10 @@ class Comparison(Config):
                 hint = closest(key.split(".")[0], VARIED, most=0)
                 hint = hint or "compare.seeds, compare.folds and compare.modalities are keys of their own"
                 raise RecipeError(
-                    "cannot be varied", where=where, wanted="a key of model, training, prepare or likelihood", hint=hint
+                    "cannot be varied",
+                    where=where,
+                    wanted=f"a key of {', '.join(VARIED[:-1])} or {VARIED[-1]}",
+                    hint=hint,
                 )
             if key in ("training.seed", "training.devices", "training.strategy"):
                 raise RecipeError(

@@ -15,6 +15,8 @@ import pandas as pd
 
 from isthmus import registry
 from isthmus.comparing.grid import Cell, cells, comparison_of
+from isthmus.comparing.modality_rows import CLINICAL, SITE
+from isthmus.comparing.rows import check_rows, rows_of, rows_verdict
 from isthmus.comparing.statistics import leaderboard
 from isthmus.comparing.tables import runs_table
 from isthmus.comparing.words import verdict
@@ -29,6 +31,7 @@ from isthmus.prepare.step import get
 from isthmus.recipe import Recipe, load_recipe, parse_recipe, versions
 from isthmus.report import page
 from isthmus.report.compare import CompareResults, compare_page
+from isthmus.supervising import supervision_of
 from isthmus.workers import Job, Progress, Record, run_jobs
 
 __all__ = ["Compared", "compare"]
@@ -37,7 +40,7 @@ log = logging.getLogger("isthmus.compare")
 FORMAT = 1
 WORK = "isthmus.comparing.work:work"
 CELLS = "cells"
-NO_SIZE = ("raw",)
+NO_SIZE = ("raw", CLINICAL, SITE)
 """Baselines that have no number of dimensions to choose."""
 WEIGHTS = {"model": 2.0, "umap": 6.0, "sparse_pca": 3.0, "random_features": 5.0, "raw": 4.0, "mofa": 10.0}
 Watch = Callable[[Progress], None]
@@ -57,12 +60,16 @@ class Compared:
         In words, baselines that are ahead first.
     report
         The page.
+    rows
+        What each modality adds to the prediction of the heads; see `isthmus.comparing.modality_rows`. None without
+        `compare.rows`.
     """
 
     leaderboard: pd.DataFrame
     runs: pd.DataFrame
     verdict: list[str]
     report: Path
+    rows: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,20 @@ class Plan:
     learners: tuple[str, ...]
     mark: str
     folds: Mapping[int, int]
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The heads whose answers stand in the table of rows."""
+        rows = self.compare.rows
+        return () if rows is None else tuple(self.recipe.heads) if rows.heads is None else rows.heads
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The columns of obs that heads read."""
+        keys = ("time", "event", "censoring", "strata")
+        named = [getattr(h, k) for h in self.recipe.heads.values() for k in keys]
+        named += [h.column or name for name, h in self.recipe.heads.items() if h.kind in ("class", "value")]
+        return tuple(dict.fromkeys(n for n in named if n))
 
     @property
     def data(self) -> dict[str, Any]:
@@ -113,8 +134,8 @@ def compare(
     Returns
     -------
     Compared
-        Also written: `leaderboard.csv`, `runs.csv`, `report.html`, `recipe.yaml`. A setting that could not be run has
-        a row that says why.
+        Also written: `leaderboard.csv`, `runs.csv`, `rows.csv`, `report.html`, `recipe.yaml`. A setting that could not
+        be run has a row that says why.
 
     Raises
     ------
@@ -137,8 +158,10 @@ def compare(
     found = _done(first, folder, workers, watch)
     more = _further(plan, first, found)
     found |= _done([*first, *more], folder, workers, watch) if more else {}
-    runs = runs_table([(j.cell, j.task, found.get(j.job.key)) for j in [*first, *more]], grid)
-    return replace(_written(plan, runs, folder, size), report=Path(out) / "report.html")
+    done = [(j.cell, j.task, found.get(j.job.key)) for j in [*first, *more]]
+    runs = runs_table(done, grid)
+    rows = rows_of(done, max((c.modalities for c in grid), key=len)) if plan.asked else None
+    return replace(_written(plan, runs, rows, folder, size=size), report=Path(out) / "report.html")
 
 
 # ---- jobs
@@ -159,6 +182,9 @@ def _plan(recipe: Recipe, mdata: md.MuData) -> Plan:
     if fixed and compare.folds:
         met = "by, file or leave_out"
         raise RecipeError("excludes compare.folds", where="data.split", met=met, wanted="one of the two")
+    supervision_of(recipe.heads, recipe.confounders).targets(mdata.obs, recipe.model)  # refused before any job
+    if compare.rows is not None:
+        check_rows(compare.rows, recipe, mdata.obs)
     plan = Plan(
         recipe,
         compare,
@@ -184,8 +210,10 @@ def _check_folder(folder: Path) -> None:
 def _jobs(plan: Plan, grid: Sequence[Cell]) -> list[Asked]:
     """Every setting and baseline at every seed and fold; what sees the same samples stands together."""
     made: list[Asked] = []
+    beside = _columns(plan, grid)
     for seed in plan.compare.seeds:
         for fold in range(plan.folds[seed]):
+            made += [_asked(plan, cell, seed, fold) for cell in beside]
             seen: dict[tuple[Any, ...], Cell] = {}
             for cell in grid:
                 seen.setdefault((cell.modalities, cell.control, _seen(cell)), cell)
@@ -199,6 +227,21 @@ def _jobs(plan: Plan, grid: Sequence[Cell]) -> list[Asked]:
                 made += [_asked(plan, b, seed, fold) for b in _baselines(plan, first, sizes)]
                 made += [_asked(plan, c, seed, fold) for c in same if c.refused is None]
     return list({a.job.key: a for a in made}.values())
+
+
+def _columns(plan: Plan, grid: Sequence[Cell]) -> list[Cell]:
+    """The rows of columns of obs: clinical ones, the site; at the largest combination of modalities."""
+    rows = plan.compare.rows
+    if rows is None:
+        return []
+    like = max((c for c in grid if not c.control), key=lambda c: len(c.modalities))
+    asked = {CLINICAL: rows.clinical, SITE: (rows.site,) if rows.site else ()}
+    tree = {k: like.tree[k] for k in like.tree if k != "model"}
+    return [
+        Cell(kind, {}, {**tree, "model": {"name": kind, "latent": 0, "columns": list(columns)}}, like.modalities)
+        for kind, columns in asked.items()
+        if columns
+    ]
 
 
 def _seen(cell: Cell) -> str:
@@ -229,10 +272,13 @@ def _asked(plan: Plan, cell: Cell, seed: int, fold: int) -> Asked:
         "seed": seed, "modalities": list(cell.modalities), "labels": list(plan.labels), "learners": list(plan.learners),
         "control": cell.control, "prepare": cell.tree["prepare"], "likelihood": cell.tree["likelihood"],
     }  # fmt: skip
+    task |= {k: cell.tree[k] for k in ("heads", "confounders") if cell.tree.get(k)}
+    if plan.asked:
+        task |= {"asked": list(plan.asked), "outcomes": list(plan.outcomes)}
     if is_model(cell):
         task |= {"model": cell.tree["model"], "training": {**cell.tree["training"], "seed": seed}}
     else:
-        task |= {"latent": cell.latent}
+        task |= {"latent": cell.latent, "columns": cell.tree["model"].get("columns", [])}
     identity = {**task, "data": plan.mark, "isthmus": versions()["isthmus"], "format": FORMAT}
     if files := _files(cell):
         identity["files"] = [content_of(Path(f)) for f in files]
@@ -270,19 +316,21 @@ def _done(asked: Sequence[Asked], folder: Path, workers: int | None, watch: Watc
 # ---- results
 
 
-def _written(plan: Plan, runs: pd.DataFrame, folder: Path, size: str) -> Compared:
+def _written(plan: Plan, runs: pd.DataFrame, rows: pd.DataFrame | None, folder: Path, *, size: str) -> Compared:
     """Tables, words and page, into the folder."""
     board = leaderboard(runs, correction=plan.compare.correction)
-    said = verdict(board)
+    said = [*(() if rows is None else rows_verdict(rows)), *verdict(board)]
     results = CompareResults(
         name="Comparison", subtitle=size, verdict=said, leaderboard=board, runs=runs,
-        correction=plan.compare.correction, recipe=plan.recipe.text(), versions=versions(),
+        correction=plan.compare.correction, recipe=plan.recipe.text(), versions=versions(), rows=rows,
     )  # fmt: skip
     with atomic(folder / "recipe.yaml") as temporary:
         temporary.write_text(plan.recipe.text(), encoding="utf-8")
-    for name, table in (("leaderboard", board), ("runs", runs)):
+    for name, table in (("leaderboard", board), ("runs", runs), ("rows", rows)):
+        if table is None:
+            continue
         with atomic(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
     with timed("report"):
         page.write(compare_page(results), folder)
-    return Compared(board, runs, said, folder / "report.html")
+    return Compared(board, runs, said, folder / "report.html", rows)

@@ -17,6 +17,8 @@ __all__ = ["Cell", "cells", "comparison_of"]
 
 FIRST = ("model", "model.name")
 """Keys that say which architecture the others are for."""
+SECTIONS = ("prepare", "likelihood", "training", "heads", "confounders")
+"""Besides `model`, what of a recipe makes a setting."""
 OF_MODALITIES = ("prepare", "likelihood")
 """Sections that say something of each modality."""
 
@@ -32,7 +34,7 @@ class Cell:
     keys
         Value of every key of the grid that it has, `model` and `model.name` left out.
     tree
-        `prepare`, `likelihood`, `model` and `training` of its recipe, resolved.
+        `prepare`, `likelihood`, `model`, `training`, `heads` and `confounders` of its recipe, resolved.
     modalities, control, tuned
         What it sees of the data; `labels`, `pairing`, `noise` or nothing; whether the settings are those of
         `compare.tuned`.
@@ -78,7 +80,7 @@ def cells(recipe: Recipe, names: Sequence[str]) -> list[Cell]:
     _check_keys(compare, _architectures(recipe, compare))
     _check_modalities([f"compare.grid.{k}" for k in compare.grid], names)
     _check_modalities([f"{s}.{m}" for s in OF_MODALITIES for m in getattr(recipe, s)], names)
-    combinations = [_known(c, names) for c in compare.modalities or [tuple(names)]]
+    combinations = [_known(c, names) for c in compare.modalities or _default(compare, names)]
     settings = [*_settings(recipe, compare), *_tuned(recipe, compare)]
     controls = ["", *compare.controls]
     return [
@@ -88,6 +90,12 @@ def cells(recipe: Recipe, names: Sequence[str]) -> list[Cell]:
         if not control or control == "labels" or len(m) > 1
         for s in settings
     ]
+
+
+def _default(compare: Comparison, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """All modalities together, and for the table of rows each alone, too."""
+    alone = [(n,) for n in names] if compare.rows is not None and len(names) > 1 else []
+    return [*alone, tuple(names)]
 
 
 def _known(combination: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -136,7 +144,7 @@ def _check_modalities(keys: Iterable[str], names: Sequence[str]) -> None:
 
 def _settings(recipe: Recipe, compare: Comparison) -> list[Cell]:
     """Every combination of the grid on all modalities, each once."""
-    tree = recipe.model_dump(mode="json", include={"data", "prepare", "likelihood", "training"})
+    tree = recipe.model_dump(mode="json", include={"data", *SECTIONS})
     given = recipe.model.model_dump(mode="json", exclude_unset=True)
     tree["model"] = {"name": registry.name_of(recipe.model), **given}
     order = sorted(compare.grid, key=lambda k: FIRST.index(k) if k in FIRST else len(FIRST))
@@ -191,7 +199,7 @@ def _cell(tree: Mapping[str, Any], values: Mapping[str, Any]) -> Cell:
             raise _of_grid(error, values) from None
         whole = {**own, "latent": own.get("latent", 8)}
         return Cell(own["name"], keys, {**tree, "model": whole}, (), refused=str(error))
-    dumped = resolved.model_dump(mode="json", include={"prepare", "likelihood", "training"})
+    dumped = resolved.model_dump(mode="json", include=set(SECTIONS))
     dumped["model"] = {"name": own["name"], **resolved.model.model_dump(mode="json")}
     return Cell(str(own["name"]), keys, dumped, ())
 

@@ -20,6 +20,8 @@ from isthmus.data.cohort import build, union
 from isthmus.data.split import Split, take
 from isthmus.data.split import labels as split_labels
 from isthmus.data.table import Array
+from isthmus.errors import DataError
+from isthmus.evaluate.arrays import feature_means
 from isthmus.experiment import cohort
 from isthmus.fitting import typical_library
 from isthmus.prepare.preparation import Preparation
@@ -39,7 +41,8 @@ MOST_CELLS = 100_000_000
 class Sight:
     """What a job sees: hashable, so that what was made of it can be kept.
 
-    `data`, `prepare`, `likelihood` and `split` are sections of a recipe as JSON.
+    `data`, `prepare`, `likelihood` and `split` are sections of a recipe as JSON; `outcomes` are the columns of obs that
+    heads read.
     """
 
     data: str
@@ -51,6 +54,7 @@ class Sight:
     labels: tuple[str, ...]
     control: str = ""
     seed: int = 0
+    outcomes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> Sight:
@@ -61,7 +65,7 @@ class Sight:
         seed = int(task["seed"]) if task["control"] else 0
         return cls(
             **texts, fold=int(task["fold"]), modalities=tuple(task["modalities"]), labels=tuple(task["labels"]),
-            control=str(task["control"]), seed=seed,
+            control=str(task["control"]), seed=seed, outcomes=tuple(task.get("outcomes", ())),
         )  # fmt: skip
 
 
@@ -164,26 +168,41 @@ def _narrowed(mdata: md.MuData, sight: Sight) -> md.MuData:
 
 
 def _controlled(mdata: md.MuData, sight: Sight) -> md.MuData:
-    """With labels permuted, or the last modality replaced by noise of the same distribution."""
+    """With labels and outcomes permuted, or the last modality replaced by noise like it, or by its mean."""
     rng = np.random.default_rng([sight.seed, 7])
     if sight.control == "labels":
         order = rng.permutation(mdata.n_obs)
         obs = mdata.obs.copy()
-        for label in sight.labels:
+        for label in dict.fromkeys((*sight.labels, *sight.outcomes)):
             obs[label] = obs[label].iloc[order].set_axis(obs.index)
         return build(dict(mdata.mod), obs)
-    if sight.control == "noise":
-        last = sight.modalities[-1]
-        return build({m: _noise(a, rng) if m == last else a for m, a in mdata.mod.items()}, mdata.obs)
+    if sight.control in ("noise", "mean"):
+        last, without = sight.modalities[-1], _flat if sight.control == "mean" else _noise
+        return build({m: without(a, rng) if m == last else a for m, a in mdata.mod.items()}, mdata.obs)
     return mdata
 
 
 def _noise(adata: ad.AnnData, rng: np.random.Generator) -> ad.AnnData:
-    """Every feature permuted on its own: the same values, of nobody."""
+    """Every feature permuted on its own: the same values, of nobody; images and bags are dealt to other samples."""
+    if not adata.n_vars:
+        other = adata[rng.permutation(adata.n_obs)].copy()
+        other.obs_names = adata.obs_names
+        return other
     made = adata.copy()
     x = made.X.toarray() if sp.issparse(made.X) else np.asarray(made.X)
     mixed = rng.permuted(x, axis=0)
     made.X = sp.csr_matrix(mixed) if sp.issparse(adata.X) else mixed
+    return made
+
+
+def _flat(adata: ad.AnnData, rng: np.random.Generator) -> ad.AnnData:
+    """Every entry replaced by the mean of its feature."""
+    if not adata.n_vars:
+        raise DataError("is for tables, as images and bags have no mean to show", where="compare.controls", met="mean")
+    made = adata.copy()
+    x = made.X.toarray() if sp.issparse(made.X) else np.asarray(made.X)
+    flat = np.broadcast_to(np.nan_to_num(feature_means(x)), x.shape).astype(x.dtype)
+    made.X = sp.csr_matrix(flat) if sp.issparse(adata.X) else flat
     return made
 
 

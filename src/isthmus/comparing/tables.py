@@ -13,11 +13,12 @@ from isthmus.comparing.grid import Cell
 from isthmus.workers import Record
 from isthmus.yaml_text import dump_yaml
 
-__all__ = ["runs_table"]
+__all__ = ["runs_table", "setting_of"]
 
 NAMES = {
     "pca": "PCA", "balanced_pca": "balanced PCA", "sparse_pca": "sparse PCA", "nmf": "NMF", "umap": "UMAP",
-    "mofa": "MOFA", "random_features": "random features", "raw": "raw features",
+    "mofa": "MOFA", "random_features": "random features", "raw": "raw features", "clinical": "clinical",
+    "site alone": "site alone",
 }  # fmt: skip
 COSTS = ("seconds", "memory_mb", "parameters", "epochs", "dimensions")
 COLUMNS = [
@@ -59,17 +60,27 @@ def runs_table(done: Sequence[tuple[Cell, Mapping[str, Any], Record | None]], gr
 
 def _about(cell: Cell, numbers: dict[str, int]) -> dict[str, Any]:
     """What identifies a setting."""
-    model = cell.model in registry.names()
-    keys = {k: v for k, v in cell.keys.items() if k != "model.latent"}
-    said = "; ".join(f"{k.removeprefix('model.')}={_shown(v)}" for k, v in keys.items())
-    name = registry.settings(cell.model).__name__ if model else NAMES[cell.model]
+    model, said = cell.model in registry.names(), _said(cell)
     about = {
-        "setting": name + (" (tuned)" if cell.tuned else "") + (f" · {said}" if said else ""),
+        "setting": setting_of(cell),
         "kind": "model" if model else "baseline", "model": cell.model, "latent": cell.latent,
         "modalities": " + ".join(cell.modalities), "control": cell.control, "tuned": cell.tuned, "keys": said,
     }  # fmt: skip
     identity = dump_yaml({**about, "tree": cell.tree.get("model", {}) if model else {}})
     return {"id": numbers.setdefault(identity, len(numbers)), **about}
+
+
+def _said(cell: Cell) -> str:
+    """The values of the grid's keys, but for the number of dimensions."""
+    keys = {k: v for k, v in cell.keys.items() if k != "model.latent"}
+    return "; ".join(f"{k.removeprefix('model.')}={_shown(v)}" for k, v in keys.items())
+
+
+def setting_of(cell: Cell) -> str:
+    """What a setting is called."""
+    model, said = cell.model in registry.names(), _said(cell)
+    name = registry.settings(cell.model).__name__ if model else NAMES[cell.model]
+    return name + (" (tuned)" if cell.tuned else "") + (f" · {said}" if said else "")
 
 
 def _shown(value: Any) -> str:

@@ -173,7 +173,11 @@ def _controls(board: pd.DataFrame) -> list[str]:
         said.append(
             f"With permuted labels the mean AUC is {mid} ({low} to {high} over settings and tasks): .5 is chance."
         )
-    for control, text in (("pairing", "the training pairs broken"), ("noise", "the last modality replaced by noise")):
+    broken_by = {
+        "pairing": "the training pairs broken", "noise": "the last modality replaced by noise",
+        "mean": "the last modality replaced by its mean",
+    }  # fmt: skip
+    for control, text in broken_by.items():
         if len(broken := rows[(rows["control"] == control) & (rows["kind"] == "model")]):
             keys = ["setting", "latent", "modalities", "score"]
             intact = rows[(rows["control"] == "") & (rows["kind"] == "model")].set_index(keys)["mean"]

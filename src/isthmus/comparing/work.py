@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from isthmus import registry
+from isthmus.comparing.answers import answers, obs_columns
 from isthmus.comparing.factors import baseline
+from isthmus.comparing.modality_rows import CLINICAL, SITE
 from isthmus.comparing.parts import Parts, Sight, parts
 from isthmus.comparing.scores import Peak, Row, clusters, predictions, reconstructions
 from isthmus.config import validate
 from isthmus.data.cohort import take_samples
+from isthmus.data.table import Array
 from isthmus.fitting import fit
 from isthmus.training.settings import Training
 
@@ -29,7 +32,8 @@ def work(task: dict[str, Any], place: Path) -> dict[str, Any]:
     ----------
     task
         `kind` (`model`, or a baseline's name), `data`, `prepare`, `likelihood`, `split`, `fold`, `seed`, `modalities`,
-        `labels`, `learners`, `control`; of a model `model` and `training`, of a baseline `latent`.
+        `labels`, `learners`, `control`; of a model `model` and `training`, of a baseline `latent`; `heads` and
+        `confounders` of the recipe, and in `asked` the heads whose answers are kept.
     place
         Not used: everything is in the result.
 
@@ -37,7 +41,8 @@ def work(task: dict[str, Any], place: Path) -> dict[str, Any]:
     -------
     dict
         `rows` (group, label, learner, metric, draw, value, n_train, n_test), `dimensions`, `seconds` (of the fit, of
-        the processor), `memory_mb`, `parameters`, `epochs`, `cpu` (seconds of all).
+        the processor), `memory_mb`, `parameters`, `epochs`, `cpu` (seconds of all), `answers` (see
+        `isthmus.comparing.answers`).
 
     Raises
     ------
@@ -46,7 +51,8 @@ def work(task: dict[str, Any], place: Path) -> dict[str, Any]:
     """
     started = time.process_time()
     seen = parts(Sight.of(task))
-    made = _model(task, seen) if task["kind"] == "model" else _baseline(task, seen)
+    kinds = {"model": _model, CLINICAL: _columns, SITE: _columns}
+    made = kinds.get(task["kind"], _baseline)(task, seen)
     sizes = {"n_train": len(seen.obs["train"]), "n_test": len(seen.obs["test"])}
     rows = [{**sizes, "learner": "", "draw": 0, **row} for row in made.pop("rows")]
     made["cpu"] = round(time.process_time() - started, 3)
@@ -61,7 +67,8 @@ def _model(task: Mapping[str, Any], seen: Parts) -> dict[str, Any]:
     with Peak.watched() as peak:
         fitted = fit(
             registry.config_of(name)(**settings.model_dump()), seen.cohorts["train"], seen.cohorts.get("valid"),
-            prepare=seen.prepare, likelihood=task["likelihood"], training=training,
+            prepare=seen.prepare, likelihood=task["likelihood"], heads=task.get("heads"),
+            confounders=task.get("confounders"), training=training,
         )  # fmt: skip
         seconds = time.process_time() - started
     z = {part: np.asarray(fitted.embed(seen.cohorts[part]).X) for part in ("train", "test")}
@@ -75,7 +82,7 @@ def _model(task: Mapping[str, Any], seen: Parts) -> dict[str, Any]:
     return {
         "rows": rows + clusters(pair[1], obs["test"], task["seed"]), "dimensions": fitted.latent, "seconds": seconds,
         "memory_mb": peak.mb, "parameters": sum(p.numel() for p in fitted.module.parameters()),
-        "epochs": len(fitted.history),
+        "epochs": len(fitted.history), "answers": answers(task, seen, z, fitted),
     }  # fmt: skip
 
 
@@ -94,10 +101,31 @@ def _baseline(task: Mapping[str, Any], seen: Parts) -> dict[str, Any]:
     if method not in ("raw", "random_features"):
         rows += clusters(pairs[0][1], obs["test"], task["seed"])
     dimensions = int(pairs[0][0].shape[1])
+    told = {p: _blank(x, known[p]) for p, x in zip(known, found.pairs[0], strict=True)} if method == "pca" else {}
     return {
         "rows": rows, "dimensions": dimensions, "seconds": seconds, "memory_mb": peak.mb,
-        "parameters": found.parameters, "epochs": None,
+        "parameters": found.parameters, "epochs": None, "answers": answers(task, seen, told) if told else {},
     }  # fmt: skip
+
+
+def _columns(task: Mapping[str, Any], seen: Parts) -> dict[str, Any]:
+    """Columns of obs as the only thing known of a sample."""
+    started = time.process_time()
+    found: dict[str, Any] = {}
+    width = 0
+    for name in task["asked"]:
+        told = obs_columns(seen, task["columns"], but={**task["heads"][name], "name": name})
+        width = max(width, told["train"].shape[1])
+        found |= answers({**task, "asked": [name]}, seen, told)
+    sizes = {"dimensions": int(width), "parameters": int(width)}
+    seconds = time.process_time() - started
+    return {"rows": [], **sizes, "seconds": seconds, "memory_mb": float("nan"), "epochs": None, "answers": found}
+
+
+def _blank(x: Array, known: np.ndarray) -> np.ndarray:
+    """Rows of samples that show nothing as NaN."""
+    dense = np.asarray(x if isinstance(x, np.ndarray) else x.toarray(), dtype=np.float64)
+    return np.where(known[:, None], dense, np.nan)
 
 
 def _from_matrix(reconstructed: np.ndarray, seen: Parts) -> list[Row]:

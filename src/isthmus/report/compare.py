@@ -12,6 +12,7 @@ from isthmus.plot import compare as plot
 from isthmus.plot.scores import METRICS
 from isthmus.report.blocks import Block, CodeBlock, Facts, FigureBlock, Items, Page, Section, TableBlock
 from isthmus.report.definitions import DEFINITIONS
+from isthmus.report.modality_rows import rows_section
 
 LEAD_SENTENCES = 3
 ASKED = "logistic"
@@ -69,6 +70,8 @@ class CompareResults:
         `bh` or `holm`.
     recipe, versions
         Resolved, as YAML; package -> version.
+    rows
+        What each modality adds to the prediction of the heads; None where that was not asked.
     """
 
     name: str
@@ -79,13 +82,14 @@ class CompareResults:
     correction: str
     recipe: str
     versions: dict[str, str]
+    rows: pd.DataFrame | None = None
 
 
 def compare_page(results: CompareResults) -> Page:
     """The report of a comparison; a part without data is left out."""
     parts: list[Callable[[CompareResults], Section]] = [
-        _summary, _differences, _tasks, _reconstruction, _modalities, _seeds, _controls, _tuned, _cost, _failures,
-        _methods, _recipe,
+        rows_section, _summary, _differences, _tasks, _reconstruction, _modalities, _seeds, _controls, _tuned, _cost,
+        _failures, _methods, _recipe,
     ]  # fmt: skip
     sections = [s for s in (part(results) for part in parts) if s.blocks or s.lead]
     board = results.leaderboard
@@ -320,7 +324,7 @@ def _controls(results: CompareResults) -> Section:
     table = table.assign(modalities=_short(table["modalities"]))
     lead = (
         "labels: labels permuted among all samples; pairing: training samples of all modalities but the first "
-        "permuted; noise: every feature of the last modality permuted."
+        "permuted; noise: every feature of the last modality permuted; mean: the last modality replaced by its mean."
     )
     forms = dict.fromkeys(("mean", "lower", "upper", "intact"), ".3f")
     caption = "Scores with the control, and without it (intact)."
