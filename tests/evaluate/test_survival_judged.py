@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from isthmus.evaluate import survival
@@ -24,7 +25,7 @@ def split(n=300, *, seed=0, steep=1.0):
         "clinical": clinical,
     }
     pairs = {k: (v[:half], v[half:]) for k, v in risks.items()}
-    return survival.Fold(outcome[:half], outcome[half:], pairs, clinical[half:, None])
+    return survival.Fold(outcome[:half], outcome[half:], pairs, pd.DataFrame({"age": clinical[half:]}))
 
 
 def judged(*folds, **options):
@@ -52,7 +53,7 @@ def test_every_number_of_one_split_is_that_of_its_own_function():
     high = fold.risks["VAE"][1] > np.median(fold.risks["VAE"][0])
     assert found.log_rank == survival.log_rank(time, event, high)
     assert found.groups["high"].at([5.0]) == survival.kaplan_meier(time[high], event[high]).at([5.0])
-    expected = survival.nested(time, event, fold.clinical, added=fold.risks["VAE"][1])
+    expected = survival.nested(time, event, fold.clinical.to_numpy(), added=fold.risks["VAE"][1])
     assert found.nested["VAE"].statistic == pytest.approx(expected.statistic, abs=1e-6)
     assert (found.n, found.events, found.folds, found.horizon) == (150, event.sum(), 1, HORIZON)
 
@@ -119,7 +120,7 @@ def test_curves_that_a_model_predicts_itself_are_taken_as_they_are():
 
 def test_too_few_events_for_the_covariates_leave_the_nested_test_out():
     fold = split(60)
-    wide = replace(fold, clinical=np.random.default_rng(0).normal(size=(30, 20)))
+    wide = replace(fold, clinical=pd.DataFrame(np.random.default_rng(0).normal(size=(30, 20))).add_prefix("c"))
     found = judged(wide)
     assert found.nested == {}
     assert found.covariates == 20

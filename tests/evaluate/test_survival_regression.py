@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from lifelines import CoxPHFitter
 from scipy import stats
 from sksurv.linear_model import CoxPHSurvivalAnalysis
@@ -10,6 +11,7 @@ from sksurv.util import Surv
 
 from isthmus.errors import DataError
 from isthmus.evaluate.survival import Cox, baseline_hazard, nested, survival_curves
+from isthmus.losses.survival import cox
 
 
 def cohort(n=150, p=3, *, seed=0):
@@ -57,6 +59,18 @@ def test_more_features_than_samples_are_found_in_their_span():
     np.testing.assert_allclose(ours.coef_, padded.coef_, atol=1e-7)
     with pytest.raises(DataError, match="give alpha > 0"):
         Cox().fit(x, time, event)
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 0.05])
+def test_a_slight_penalty_on_many_features_of_any_scale_converges(alpha):
+    x, time, event, _ = cohort(100, 400)
+    model = Cox(alpha).fit(x * 50, time, event)
+    risk = model.predict(x * 50)
+    assert np.isfinite(risk).all()
+    log_risk = torch.tensor(risk, requires_grad=True)
+    cox(log_risk, torch.tensor(time), torch.tensor(event, dtype=torch.float64)).backward()
+    slope = (x * 50).T @ log_risk.grad.numpy() * event.sum() + alpha * model.coef_
+    assert np.abs(slope).max() < 1e-3  # the gradient of the penalised likelihood
 
 
 def test_shift_and_scale_of_a_feature_do_not_change_the_risk_without_a_penalty():

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from report_results import HOSTILE
 from test_report_page import Reader
 
@@ -21,7 +22,10 @@ def fold(n=240, *, noise=1.0, steep=1.0, seed=0):
     half = n // 2
     risks = {"VAE": (signal + noise * rng.normal(size=n)) * steep, "pca": signal + rng.normal(size=n)}
     return survival.Fold(
-        outcome[:half], outcome[half:], {k: (v[:half], v[half:]) for k, v in risks.items()}, signal[half:, None] * 0.1
+        outcome[:half],
+        outcome[half:],
+        {k: (v[:half], v[half:]) for k, v in risks.items()},
+        pd.DataFrame({"age": signal[half:] * 0.1}),
     )
 
 
@@ -66,7 +70,7 @@ def test_the_section_shows_every_table_and_figure_of_every_head():
 
 def test_too_few_events_for_the_nested_test_are_said():
     made = fold(40)
-    wide = replace(made, clinical=np.random.default_rng(0).normal(size=(20, 12)))
+    wide = replace(made, clinical=pd.DataFrame(np.random.default_rng(0).normal(size=(20, 12))).add_prefix("c"))
     section = survival_section({"os": judged(wide)}, model="VAE", units={})
     assert any(isinstance(b, Prose) and "Too few events for 12 columns" in b.text for b in section.blocks)
 

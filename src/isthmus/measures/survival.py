@@ -58,14 +58,13 @@ def outcomes(
         return {}
     obs = {part: parts[part].obs for part in ("train", "test")}
     tables = {"pca": _components(fitted, parts, seed)}
-    clinical = np.zeros((parts["test"].n_obs, 0))
+    clinical = obs["test"][list(keys.clinical)]
     if keys.clinical:
         design = Design.of(obs["train"][list(keys.clinical)])
         tables["clinical"] = (
             design.columns(obs["train"][list(keys.clinical)]),
             design.columns(obs["test"][list(keys.clinical)]),
         )
-        clinical = tables["clinical"][1]
     said = {part: fitted.predict(parts[part]) for part in obs}
     units = None if group is None else np.asarray(obs["test"][group].astype(str))
     found = {}

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 
 from isthmus.errors import DataError
 from isthmus.evaluate.survival.outcome import Steps, finite, outcome
 
 Ties = Literal["efron", "breslow"]
 HALVINGS = 30
+LONGEST_STEP = 10.0
+"""By which a log risk changes at most in one Newton step, so that no exponential leaves float64."""
+TINY = np.finfo(np.float64).tiny
+"""Stands for the sum of a risk set that underflows: its likelihood is then too low, never too high."""
 LARGEST = 700.0
 """Log of what float64 holds."""
 
@@ -48,12 +53,12 @@ class _RiskSets:
         return cls(order, events, np.cumsum(counts)[moment[events]] - 1, tied, share)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Per event: the sum of `values` (n, or n x p, by sample) over its risk set, less Efron's share."""
+        """Per event: the sum of `values` (n risks, or n x p) over its risk set, less Efron's share; risks above 0."""
         every = np.cumsum(values, axis=0)[self.last]
         of_ties = np.zeros((self.tied.max() + 1 if len(self.tied) else 0, *values.shape[1:]))
         np.add.at(of_ties, self.tied, values[self.events])
         share = self.share.reshape(-1, *[1] * (values.ndim - 1))
-        return np.asarray(every - share * of_ties[self.tied])
+        return np.asarray(np.maximum(every - share * of_ties[self.tied], TINY if values.ndim == 1 else -np.inf))
 
     def shares(self, per_event: np.ndarray) -> np.ndarray:
         """Per sample: the sum of `per_event` over the events at whose risk it was, less Efron's share in its own."""
@@ -70,6 +75,14 @@ def _risk_sets(time: np.ndarray, event: np.ndarray, strata: Any, ties: Ties) -> 
     if strata is not None:
         codes = np.unique(np.asarray(strata).astype(str), return_inverse=True)[1]
     return [_RiskSets.of(np.flatnonzero(codes == k), time, event, ties) for k in range(codes.max() + 1)]
+
+
+def _solved(hessian: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """The Newton step; the shortest where features depend on each other."""
+    try:
+        return np.asarray(cho_solve(cho_factor(hessian), gradient))
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.lstsq(hessian, gradient, rcond=None)[0])
 
 
 def _log_likelihood(eta: np.ndarray, sets: list[_RiskSets]) -> float:
@@ -176,11 +189,11 @@ class Cox:
         while self.n_iter_ < self.max_iter:
             gradient, hessian = _slopes(x, x @ b, sets)
             gradient, hessian = gradient - self.alpha * b, hessian + self.alpha * np.eye(len(b))
-            step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
+            step = _solved(hessian, gradient)
             if not np.isfinite(step).all() or gradient @ step <= self.tol * len(x):
                 break
             self.n_iter_ += 1
-            size, moved = 1.0, -np.inf
+            size, moved = 1.0 / max(1.0, float(np.abs(x @ step).max()) / LONGEST_STEP), -np.inf
             for _ in range(HALVINGS):
                 trial = b + size * step
                 moved = _log_likelihood(x @ trial, sets) - self.alpha * float(trial @ trial) / 2

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from isthmus.evaluate.design import Design
 from isthmus.evaluate.spread import nadeau_bengio
 from isthmus.evaluate.survival.concordance import Kind, Pairs, bootstrap_concordance
 from isthmus.evaluate.survival.cox import Cox, baseline_hazard, survival_curves
@@ -41,7 +42,7 @@ class Fold:
         Representation -> log risks of train (n) and of test (m); test samples for which one is NaN are left out of
         all.
     clinical
-        m x p covariates of the test samples as numbers, p from 0.
+        Annotations of the m test samples that the model should add to (m x p, p from 0): classes and numbers.
     predicted
         Representation -> k times and the survival (m x k) that it predicts by then, for one that predicts curves
         itself. Of others, the baseline hazard is learnt from the log risks of train.
@@ -52,7 +53,7 @@ class Fold:
     train: np.ndarray
     test: np.ndarray
     risks: Mapping[str, tuple[np.ndarray, np.ndarray]]
-    clinical: np.ndarray
+    clinical: pd.DataFrame
     predicted: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     units: np.ndarray | None = None
 
@@ -105,7 +106,7 @@ class Judged:
     nested
         Representation -> what it adds to the clinical covariates (the model; empty where none are named).
     covariates
-        Columns that the clinical covariates are; too few events for them leave `nested` empty.
+        Numbers that the clinical annotations come to; too few events for them leave `nested` empty.
     n, events, folds, horizon
         Test samples, events among them, folds; the time up to which Uno's C, Brier score and AUC are taken.
     """
@@ -168,10 +169,11 @@ def judge(
     present = [g for g in risk_groups(np.arange(groups), np.arange(groups - 1) + 0.5) if (member == g).any()]
     lines = {str(g): kaplan_meier(*test[member == g].T) for g in present}
     time, event = test.T
+    clinical = _clinical(known)
     return Judged(
         scores, curves, lines, log_rank(time, event, member) if len(lines) > 1 else None,
-        _calibrated(known, names, end), _nested(known, model), known[0].clinical.shape[1], len(test),
-        int(event.sum()), len(known), end,
+        _calibrated(known, names, end), _nested(known, clinical, model),
+        int(np.linalg.matrix_rank(clinical)) if clinical.size else 0, len(test), int(event.sum()), len(known), end,
     )  # fmt: skip
 
 
@@ -294,11 +296,17 @@ def _calibrated(folds: Sequence[Fold], names: Sequence[str], horizon: float) -> 
     return pd.concat(tables, ignore_index=True)
 
 
-def _nested(folds: Sequence[Fold], model: str) -> dict[str, Nested]:
+def _clinical(folds: Sequence[Fold]) -> np.ndarray:
+    """The clinical annotations of all test samples as numbers; a missing value is the mean."""
+    known = pd.concat([f.clinical for f in folds])
+    return Design.of(known).columns(known)
+
+
+def _nested(folds: Sequence[Fold], known: np.ndarray, model: str) -> dict[str, Nested]:
     """What the model adds to the clinical covariates, its log risk in standard deviations of its fold's train."""
-    known = np.vstack([f.clinical for f in folds])
     test, _, strata = _pooled(folds, model)
-    if not known.shape[1] or test[:, 1].sum() < FEWEST_PER_COVARIATE * (known.shape[1] + 1):
+    rank = int(np.linalg.matrix_rank(known)) if known.size else 0
+    if not rank or test[:, 1].sum() < FEWEST_PER_COVARIATE * (rank + 1):
         return {}
     scale = [np.nanstd(f.risks[model][0]) or 1.0 for f in folds]
     added = np.concatenate([f.risks[model][1] / s for f, s in zip(folds, scale, strict=True)])
