@@ -250,3 +250,25 @@ def test_every_norm_trains_with_a_last_batch_of_one(name, norm):
 def test_unknown_key_names_the_nearest(name):
     with pytest.raises(RecipeError, match="'latent'"):
         registry.settings(name)(latnet=3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_heads_and_told_decoders(name, tmp_path):
+    mdata = linear(n=90, widths=[("rna", 20), ("cnv", 12), ("adt", 8)][: max(2, fewest(name))])
+    away = np.random.default_rng(0).random(90) < 0.5
+    shift = np.linspace(-2, 2, 20)
+    mdata.mod["rna"].X = (mdata.mod["rna"].X + away[:, None] * shift).astype(np.float32)
+    mdata.obs = mdata.obs.assign(site=np.where(away, "b", "a"), months=1.0 + np.arange(90), dead=np.arange(90) % 3 > 0)
+    heads = {"kind": {"kind": "class", "weight": 1}, "os": {"kind": "cox", "time": "months", "event": "dead"}}
+    keys = {"heads": heads, "confounders": {"columns": ["site"], "method": ["conditional", "correlation"]}}
+    fitted = fit(config(name, dropout=0.0), mdata, **keys, training=training(name, 25))
+    said = fitted.predict(mdata)
+    assert (said["kind/high"].gt(0.5) == (mdata.obs["kind"] == "high")).mean() > 0.8
+    assert {"train/head/kind", "train/head/os", "train/correlation/site"} <= set(fitted.history)
+    there = mdata.copy()
+    there.obs["site"] = "b"
+    np.testing.assert_array_equal(fitted.embed(there).X, fitted.embed(mdata).X)
+    moved = (fitted.reconstruct(there)["rna"].X - fitted.reconstruct(mdata)["rna"].X)[~away].mean(axis=0)
+    assert np.corrcoef(moved, shift)[0, 1] > 0.7
+    fitted.save(tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").predict(there), said)

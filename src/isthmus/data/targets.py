@@ -63,7 +63,7 @@ def target_values(obs: pd.DataFrame, target: Target) -> np.ndarray:
     DataError
         A column is not there, or holds something else than the target's kind.
     """
-    where = target.name.replace("/", ".")
+    where = target.name.replace("head/", "heads.", 1).replace("confounder/", "confounders.", 1)
     names = target.columns or (target.name,)
     if target.kind == "survival":
         both = survival_of(obs, time=names[0], event=names[1], turned=target.turned, where=where)
