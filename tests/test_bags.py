@@ -240,6 +240,23 @@ def raw_of(mdata, sample):
     return found.values(rows), np.array([sample] * len(rows))
 
 
+def test_attributions_to_a_bag_sum_to_what_its_mean_makes_of_the_embedding():
+    mdata = cohort(16)
+    training = ist.Training(epochs=20, patience=None)
+    fitted = ist.fit(ist.Autoencoder(latent=2, dropout=0.0, norm="none"), mdata, training=training)
+    for source in (None, "slide"):
+        one = mdata[mdata.mod["slide"].obs_names[:1]].copy()
+        found = fitted.explain(one, method="integrated_gradients", source=source, absolute=False)
+        batch = fitted._samples(one).batch(torch.arange(1))
+        bags = batch.bags["slide"]
+        bare = {"slide": type(bags)(bags.x - bags.x.mean(0), bags.offsets)}
+        nothing = type(batch)({m: 0 * v for m, v in batch.x.items()}, batch.observed, batch.index, bags=bare)
+        with torch.no_grad():
+            apart = (fitted.module.encode(batch, source) - fitted.module.encode(nothing, source))[0]
+        np.testing.assert_allclose(found.sum(), apart, atol=2e-3)
+        assert (found.loc["slide"].abs() > 0).all(axis=None)
+
+
 # ---- mistakes
 
 

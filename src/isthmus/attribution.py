@@ -17,6 +17,9 @@ and sum over m and f to z_j(x) - z_j(b). b is 0, which is what stands for a miss
 modality was standardised, no count where it counts. What a sample lacks is attributed nothing. DeepLIFT (its rescale
 rule) replaces the integral by the slopes of the secants of each activation between b and x.
 
+Of a bag the entries are those of its mean: along the path all its instances move alike, from a mean of 0 to where they
+are.
+
 Sundararajan, Taly & Yan, Axiomatic attribution for deep networks, ICML 2017, arXiv:1703.01365. Shrikumar, Greenside &
 Kundaje, Learning important features through propagating activation differences, ICML 2017, arXiv:1704.02685. Both by
 captum (Kokhlikyan et al. 2020, arXiv:2009.07896), with 64 points of Gauss-Legendre quadrature for the integral.
@@ -41,9 +44,10 @@ from torch.autograd import forward_ad
 from isthmus.architecture import Architecture
 from isthmus.data.batches import Samples
 from isthmus.errors import DataError, MissingExtraError, RecipeError, closest
+from isthmus.nn.pooling import bag_means, moved_to
 from isthmus.prepare.preparation import Preparation
 from isthmus.training.calibration import on_scale
-from isthmus.types import Batch
+from isthmus.types import Batch, PackedBags
 
 Inverse: TypeAlias = Callable[[str, np.ndarray], np.ndarray]
 Score: TypeAlias = Callable[[Batch], Tensor]
@@ -212,8 +216,9 @@ def attributions(
     total: dict[str, np.ndarray] = {}
     n = 0
     for batch in _encodable(module.eval(), samples, source):
-        tensors = tuple(batch.x[m].clone().requires_grad_() for m in names)
-        masks = tuple(batch.observed[m] for m in names)
+        called.bags, given = batch.bags, entries(batch, names)
+        tensors = tuple(given[m].requires_grad_() for m in names)
+        masks = (*(batch.observed[m] for m in names), torch.arange(len(batch)))
         n += len(batch)
         with torch.no_grad():
             width = called(*tensors, *masks).shape[1]
@@ -245,8 +250,8 @@ def slopes(
     total: dict[str, np.ndarray] = {}
     n = 0
     for batch in _encodable(module.eval(), samples, source):
-        tensors = {m: batch.x[m].clone().requires_grad_() for m in names}
-        scores, n = score(replace(batch, x={**batch.x, **tensors})), n + len(batch)
+        tensors = {m: v.requires_grad_() for m, v in entries(batch, names).items()}
+        scores, n = score(with_entries(batch, tensors)), n + len(batch)
         for j in range(scores.shape[1]):
             found = torch.autograd.grad(scores[:, j].sum(), list(tensors.values()), retain_graph=True)
             for m, value in zip(names, found, strict=True):
@@ -257,22 +262,41 @@ def slopes(
     return {m: v / n for m, v in total.items()}
 
 
+def entries(batch: Batch, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """What attributions are to: the values of some modalities, of bags the means of their instances."""
+    return {m: bag_means(batch.bags[m]) if m in batch.bags else batch.x[m].clone() for m in names}
+
+
+def with_entries(batch: Batch, given: Mapping[str, Tensor]) -> Batch:
+    """The batch with other entries, all instances of a bag moving alike."""
+    bags = {m: moved_to(b, given[m]) if m in given else b for m, b in batch.bags.items()}
+    return replace(batch, x={**batch.x, **{m: v for m, v in given.items() if m not in bags}}, bags=bags)
+
+
 class Called(nn.Module):
-    """A function of a batch in the form that captum calls: first the values of some modalities, then their masks."""
+    """A function of a batch in the form that captum calls: the values of some modalities, their masks, and positions.
+
+    The positions are those of the samples in `bags`, since captum repeats what it passes on.
+    """
 
     def __init__(self, module: Architecture, names: tuple[str, ...], score: Score) -> None:
         super().__init__()
         self.module, self.names, self.score = module, names, score
+        self.bags: dict[str, PackedBags] = {}
 
     def forward(self, *tensors: Tensor) -> Tensor:
         n, (first, k) = len(tensors[0]), (tensors[0], len(self.names))
         x = dict(zip(self.names, tensors[:k], strict=True))
-        observed = dict(zip(self.names, tensors[k:], strict=True))
+        observed = dict(zip(self.names, tensors[k : 2 * k], strict=True))
+        bags = {m: b.take(tensors[-1]) for m, b in self.bags.items()}
         for m in self.module.spec:
             x.setdefault(m.name, first.new_zeros(n, m.units))
             observed.setdefault(m.name, torch.zeros(n, 1, dtype=torch.bool))
         order = self.module.spec.names
-        return self.score(Batch({m: x[m] for m in order}, {m: observed[m] for m in order}, torch.arange(n)))
+        given = {m: x[m] for m in self.names}
+        x |= {m: first.new_zeros(n, self.module.spec[m].units) for m in bags}
+        batch = Batch({m: x[m] for m in order}, {m: observed[m] for m in order}, torch.arange(n), bags=bags)
+        return self.score(with_entries(batch, given))
 
 
 def _explainer(called: Called, method: str, *, slopes: bool = False) -> Callable[[Any, Any, int], tuple[Tensor, ...]]:
@@ -286,14 +310,14 @@ def _explainer(called: Called, method: str, *, slopes: bool = False) -> Callable
             from captum.attr import DeepLift, IntegratedGradients
     except ImportError:
         raise MissingExtraError("captum", "explain", f"the method {method!r}") from None
-    kind, options = IntegratedGradients, {"n_steps": QUADRATURE, "internal_batch_size": ROWS * 4}
-    if method == "deeplift":
-        kind, options = DeepLift, {}
+    kind = DeepLift if method == "deeplift" else IntegratedGradients
     explainer = kind(called, multiply_by_inputs=not slopes)
 
     def attribute(values: Any, masks: Any, target: int) -> tuple[Tensor, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it sets hooks, and that it takes them away
+            size = len(masks[-1]) if called.bags else ROWS * 4  # bags are as large as fits the memory
+            options = {} if method == "deeplift" else {"n_steps": QUADRATURE, "internal_batch_size": size}
             found: tuple[Tensor, ...] = explainer.attribute(
                 values, target=target, additional_forward_args=masks, **options
             )

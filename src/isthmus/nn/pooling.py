@@ -47,6 +47,18 @@ def segment_sum(values: Float[Tensor, "N c"], bags: PackedBags) -> Float[Tensor,
     return values.new_zeros(len(bags), values.shape[1]).index_add(0, bags.owner, values)
 
 
+def weighted_sums(weights: Float[Tensor, "N k"], bags: PackedBags) -> Float[Tensor, "n k f"]:
+    """Per bag sum_i w_ij x_i; 0 for an empty one.
+
+    A product of matrices a bag, which reads the instances once and makes no copy of them.
+    """
+    sizes = bags.lengths.tolist()
+    if not sizes:
+        return weights.new_zeros(0, weights.shape[1], bags.x.shape[1])
+    each = zip(weights.split(sizes), bags.x.split(sizes), strict=True)  # type: ignore[no-untyped-call]
+    return torch.stack([w.T @ x for w, x in each])
+
+
 def segment_softmax(scores: Float[Tensor, " N"], bags: PackedBags) -> Float[Tensor, " N"]:
     """Weights that sum to 1 over the instances of each bag."""
     owner = bags.owner
@@ -54,6 +66,17 @@ def segment_softmax(scores: Float[Tensor, " N"], bags: PackedBags) -> Float[Tens
     raised = (scores - highest[owner]).exp()
     total = raised.new_zeros(len(bags)).index_add(0, owner, raised)
     return raised / total[owner]
+
+
+def bag_means(bags: PackedBags) -> Float[Tensor, "n f"]:
+    """The mean of every bag; zeros for an empty one."""
+    each = bags.lengths.to(bags.x.dtype).reciprocal()[bags.owner]
+    return weighted_sums(each.unsqueeze(1), bags).squeeze(1)
+
+
+def moved_to(bags: PackedBags, means: Float[Tensor, "n f"]) -> PackedBags:
+    """The bags with all instances of each moved alike, so that these are their means."""
+    return PackedBags(bags.x + (means - bag_means(bags))[bags.owner], bags.offsets)
 
 
 class Pool(nn.Module):
@@ -85,7 +108,7 @@ class Mean(Pool):
         return bags.lengths.to(bags.x.dtype).reciprocal()[bags.owner]
 
     def forward(self, bags: PackedBags) -> Float[Tensor, "n h"]:
-        return segment_sum(bags.x, bags) / bags.lengths.clamp(min=1).unsqueeze(1)
+        return bag_means(bags)
 
 
 class Gate(nn.Module):
@@ -117,7 +140,7 @@ class Attention(Pool):
         return segment_softmax(self.gate(bags.x), bags)
 
     def forward(self, bags: PackedBags) -> Float[Tensor, "n h"]:
-        return segment_sum(bags.x * self.weights(bags).unsqueeze(1), bags)
+        return weighted_sums(self.weights(bags).unsqueeze(1), bags).squeeze(1)
 
 
 class TopK(Pool):
@@ -144,7 +167,7 @@ class TopK(Pool):
 
     def forward(self, bags: PackedBags) -> Float[Tensor, "n h"]:
         _, few, weights = self._kept(bags)
-        return segment_sum(few.x * weights.unsqueeze(1), few)
+        return weighted_sums(weights.unsqueeze(1), few).squeeze(1)
 
 
 class Prototypes(Pool):
@@ -165,8 +188,7 @@ class Prototypes(Pool):
     def forward(self, bags: PackedBags) -> Float[Tensor, "n h"]:
         p, n = self.assigned(bags.x), bags.lengths.clamp(min=1).unsqueeze(1)
         shares = segment_sum(p, bags) / n
-        sums = [segment_sum(bags.x * p[:, j : j + 1], bags) / n for j in range(p.shape[1])]
-        residuals = torch.stack(sums, dim=1) - shares.unsqueeze(2) * self.centres
+        residuals = weighted_sums(p, bags) / n.unsqueeze(2) - shares.unsqueeze(2) * self.centres
         return torch.cat([shares, residuals.flatten(1)], dim=1)
 
     @torch.no_grad()
