@@ -169,7 +169,8 @@ def _asked(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measures.
         label = of.label
         _check_name(label, mdata.obs.columns, "no such column in obs", "evaluate.translation.label")
     return measures.Asked(
-        pairs=() if of is None else of.pairs, label=label, pathways=_pathways(of, mdata), baselines=() if of is None else of.baselines,
+        pairs=() if of is None else of.pairs, label=label, pathways=_pathways(of, mdata),
+        baselines=() if of is None else of.baselines,
         latent=keys.latent is not None, alignment=keys.alignment is not None,
         disentanglement=keys.disentanglement is not None, prediction=keys.prediction,
         survival=keys.survival, group=recipe.data.split.group,

@@ -167,6 +167,7 @@ def _absolute(recipe: Recipe, root: Path) -> Recipe:
     model = recipe.model.model_copy(update=_files_at(root, recipe.model))
     compare = None if recipe.compare is None else _comparison_at(root, recipe.compare)
     made = {"data": data.model_copy(update=keys), "prepare": prepare, "model": model, "compare": compare}
+    made["evaluate"] = _evaluation_at(root, recipe.evaluate)
     return recipe.model_copy(update=made)
 
 
@@ -184,6 +185,15 @@ def _comparison_at(root: Path, compare: Comparison) -> Comparison:
     grid = {key: tuple(at_root(value, key) for value in values) for key, values in compare.grid.items()}
     tuned = {k: at_root(v, "tuned") for k, v in compare.tuned.items()}
     return compare.model_copy(update={"grid": grid, "tuned": tuned})
+
+
+def _evaluation_at(root: Path, evaluate: Evaluate) -> Evaluate:
+    """The section `evaluate` with the file that it names made absolute."""
+    of, where = evaluate.translation, "evaluate.translation.pathways"
+    if of is None or of.pathways is None:
+        return evaluate
+    file = os.path.normpath(expand(of.pathways, root=root, where=where))
+    return evaluate.model_copy(update={"translation": of.model_copy(update={"pathways": file})})
 
 
 def _files_at(root: Path, settings: Config) -> dict[str, Any]:

@@ -249,9 +249,7 @@ def _more(found: Found) -> tuple[Section, ...]:
     """Sections that some models and some data have."""
     further, name = measures.averaged(found.further), model_name(found.fitted)
     made = (
-        translation_section(
-            further.translation, further.transfer, further.by_feature, further.by_pathway, model=name
-        ),
+        translation_section(further.translation, further.transfer, further.by_feature, further.by_pathway, model=name),
         latent_section(further.latent, further.subsets, further.alignment, others=_others(further)),
         balance_section(found.fitted.history, type(inner(found.fitted.module)).balance),
         predictions_section(further.predictions, model=name),

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -160,6 +160,10 @@ class Supervised(Architecture):
     @property
     def sources(self) -> tuple[str, ...]:
         return self.model.sources
+
+    @property
+    def nearness(self) -> Literal["euclidean", "cosine"]:
+        return self.model.nearness
 
     def encodable(self, batch: Batch) -> Bool[Tensor, " n"]:
         return self.model.encodable(batch)

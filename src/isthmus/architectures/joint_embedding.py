@@ -4,13 +4,13 @@ Each modality that a sample has is embedded on its own, u_m = f_m(x_m); the join
 are there (or their sum under weights that attention gives). With A an alignment loss over the samples that have both
 of two modalities, minimised is
 
-    sum_m w_m ( recon_m(z) + predict mean_{o != m} recon_m(u_o) )  +  alignment (p / M) mean_{a < b} A(u_a, u_b),
+    sum_m w_m ( recon_m(z) + predict mean_{o != m} recon_m(u_o) )  +  alignment q mean_{a < b} A(u_a, u_b),
 
-recon_m(y) = mean_i sum_{j observed} -log p(x_imj | g_m(y_i)), g_m the decoder of modality m, p the number of features
-of all M modalities. A is, by `objective`, symmetric InfoNCE at temperature tau, one minus the cosine, minus the sum of
-canonical correlations (`cca`, or without bias from small batches `cca_ey`), Barlow twins or VICReg: see
-`isthmus.losses.contrast`. In training a modality is left out of z with probability `modality_dropout`, never the last
-one, so that the decoders and heads learn to do without it.
+recon_m(y) = mean_i sum_{j observed} -log p(x_imj | g_m(y_i)), g_m the decoder of modality m and q = sum_m w_m p_m / M,
+what the features of a modality weigh. A is, by `objective`, symmetric InfoNCE at temperature tau, one minus the cosine,
+minus the sum of canonical correlations (`cca`, or without bias from small batches `cca_ey`), Barlow twins or VICReg: as
+in `isthmus.losses.contrast`. In training a modality is left out of z with probability `modality_dropout`, never the
+last one, so that the decoders and heads learn to do without it.
 
 Heads read z. With `stages: align_then_task` a first phase goes without them, and a second one trains them, on
 encoders that learn on (`finetune`) or stay as they are. `Output.parts` holds every u_m for auxiliary heads.
@@ -22,7 +22,7 @@ Ngiam et al., Multimodal deep learning, ICML 2011.
 
 Departures: no projection network between embedding and contrast: what is aligned is what `embed` returns; more than
 two modalities by pairs; the terms of VICReg are divided by 25, which leaves their proportions; alignment counts as
-a share of the features, so that its weight means the same at any width. The CCA of `cca` does not see in which basis
+much as features do, so that its weight means the same at any width. The CCA of `cca` does not see in which basis
 each side lies: the decoders, which all read, tie them.
 """
 
@@ -177,7 +177,7 @@ class JointEmbeddingModule(Architecture):
         if s.predict:
             terms |= {f"cross/{m}": self._cross(m, each, batch) for m in output.x_hat}
             weights |= {f"cross/{m}": s.predict * self.weights[m] for m in output.x_hat}
-        weights["align"] = s.alignment * self.spec.width / len(self.spec)
+        weights["align"] = s.alignment * sum(self.weights[m.name] * m.width for m in self.spec) / len(self.spec)
         return Loss(terms | {"align": self._aligned(each, batch)}, weights)
 
     def _cross(self, name: str, each: dict[str, Tensor], batch: Batch) -> Float[Tensor, ""]:

@@ -5,6 +5,7 @@ from isthmus.evaluate.alignment import foscttm, retrieval
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.baselines import mean_reconstruction, pca_reconstruction, representations
 from isthmus.evaluate.confounding import Confounding, confounding
+from isthmus.evaluate.crossmodal import crossmodal, pathway_scores
 from isthmus.evaluate.design import without_confounders
 from isthmus.evaluate.disentanglement import disentanglement
 from isthmus.evaluate.embedding import embedding
@@ -31,6 +32,7 @@ __all__ = [
     "cka",
     "clustering",
     "confounding",
+    "crossmodal",
     "disentanglement",
     "embedding",
     "enrichment",
@@ -43,6 +45,7 @@ __all__ = [
     "mean_reconstruction",
     "nadeau_bengio",
     "partial_correlation",
+    "pathway_scores",
     "pca_reconstruction",
     "probe",
     "reconstruction",

@@ -43,9 +43,9 @@ MOST_FOR_SUBSETS = 4
 class Asked:
     """What is to be measured.
 
-    `pairs`: of source and target; None for all there are, empty for none. `label`: a column of obs, or None; `pathways`:
-    terms and their features, of which translations are scored, too. `group`: a
-    column whose groups are resampled as a whole.
+    `pairs`: of source and target; None for all there are, empty for none. `label`: a column of obs, or None.
+    `pathways`: terms and their features, of which translations are scored, too. `group`: a column whose groups are
+    resampled as a whole.
     """
 
     pairs: Sequence[tuple[str, str]] | None = None
@@ -65,10 +65,10 @@ class Asked:
 class Further:
     """Tables, empty where nothing was asked for or nothing can be measured.
 
-    `translation`, `by_feature`, `transfer`, `by_pathway` as in `Translations`; `latent` and `disentanglement`: one row; `alignment`:
-    a row per pair of modalities; `subsets`: a row per subset of modalities; `robustness`: one row, and `dimensions`, a
-    row per named dimension. `predictions` as `predicted` gives. `outcomes`: survival head -> what it and its baselines
-    say.
+    `translation`, `by_feature`, `transfer`, `by_pathway` as in `Translations`; `latent` and `disentanglement`: one row;
+    `alignment`: a row per pair of modalities; `subsets`: a row per subset of modalities; `robustness`: one row, and
+    `dimensions`, a row per named dimension. `predictions` as `predicted` gives. `outcomes`: survival head -> what it
+    and its baselines say.
     """
 
     translation: pd.DataFrame = field(default_factory=pd.DataFrame)

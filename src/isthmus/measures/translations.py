@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 
 from isthmus.assess import Scale, model_name
 from isthmus.evaluate.arrays import feature_means
+from isthmus.evaluate.crossmodal import crossmodal, pathway_scores
 from isthmus.evaluate.images import ssim
 from isthmus.evaluate.reconstruct import reconstruction_by_feature
 from isthmus.evaluate.translation import Source, group_means, label_transfer, translation, translation_baselines
@@ -25,6 +26,8 @@ from isthmus.prepare.prepared import Prepared
 
 log = logging.getLogger("isthmus.assess")
 FEWEST_TRAIN, FEWEST_TEST = 5, 3
+FALSE = 0.05
+"""The share of false discoveries among features, or pathways, that count as predicted."""
 WINDOW = 7
 GROUP, TRUE = "group", "true"
 """Representations that know the answer: the train mean of the sample's true class; the values that were measured."""
@@ -32,12 +35,13 @@ GROUP, TRUE = "group", "true"
 
 @dataclass(frozen=True)
 class Cohorts:
-    """Prepared train and test samples, how each modality is scored, and a label of both (None: of neither)."""
+    """Prepared train and test samples, how each modality is scored, a label of both (None: of neither), gene sets."""
 
     train: Mapping[str, Prepared]
     test: Mapping[str, Prepared]
     scales: Mapping[str, Scale]
     labels: tuple[pd.Series, pd.Series] | None
+    pathways: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def rows(self, *names: str) -> tuple[np.ndarray, np.ndarray]:
         """The samples of train and of test that have all of some modalities."""
@@ -67,11 +71,12 @@ class Cohorts:
 
 @dataclass(frozen=True)
 class Translations:
-    """`scores`: a row per pair and representation; `by_feature`: the model's; `transfer`: what labels are read off."""
+    """`scores`: a row per pair and representation; `transfer`: what labels are read off; the rest is the model's."""
 
     scores: pd.DataFrame
     by_feature: pd.DataFrame
     transfer: pd.DataFrame
+    by_pathway: pd.DataFrame
 
 
 def translations(
@@ -79,7 +84,7 @@ def translations(
 ) -> Translations:
     """Score every pair of source and target."""
     scores: list[dict[str, Any]] = []
-    features, transfers = [pd.DataFrame()], [pd.DataFrame()]
+    features, transfers, terms = [pd.DataFrame()], [pd.DataFrame()], [pd.DataFrame()]
     for source in dict.fromkeys(a for a, _ in pairs):
         targets = [b for a, b in pairs if a == source]
         ours = translated(fitted, cohorts.test, source, targets)
@@ -96,17 +101,39 @@ def translations(
             model = cohorts.predicted(target, ours[target], test)
             guesses = {model_name(fitted): model, **translation_baselines(known[key], y_train, which=baselines)}
             pair = _Pair(fitted, source, target, y_train, y)
-            scores += pair.scores(guesses, cohorts, train, test)
-            features.append(pair.by_feature(model, list(cohorts.test[target].features)))
+            beyond = {who: pair.beyond(guess, cohorts, test) for who, guess in guesses.items()}
+            scores += pair.scores(guesses, cohorts, train, test, beyond=beyond)
+            names = list(cohorts.test[target].features)
+            features.append(pair.by_feature(model, names, beyond[model_name(fitted)].features))
+            if len(of_terms := beyond[model_name(fitted)].terms):
+                terms.append(of_terms.assign(**pair.about))
             transfers.append(pair.transfer(guesses, cohorts, train, test))
-    return Translations(
-        pd.DataFrame(scores), pd.concat(features, ignore_index=True), pd.concat(transfers, ignore_index=True)
-    )
+    tables = (pd.concat(found, ignore_index=True) for found in (features, transfers, terms))
+    return Translations(pd.DataFrame(scores), *tables)
 
 
 def _source(cohorts: Cohorts, name: str, train: np.ndarray, test: np.ndarray) -> Source:
     scale = cohorts.scales[name]
     return Source.of(scale.matrix(cohorts.train[name])[train], scale.matrix(cohorts.test[name])[test])
+
+
+@dataclass(frozen=True)
+class _Beyond:
+    """What is predicted within classes, and more of it than by chance: features, pathways; empty for images."""
+
+    features: pd.DataFrame = field(default_factory=pd.DataFrame)
+    terms: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def summary(self) -> dict[str, float]:
+        """Means over features and over pathways."""
+        found = {}
+        for suffix, table in (("", self.features), ("_pathways", self.terms)):
+            if len(table):
+                within = table["pearson_within"].to_numpy(dtype=float)
+                known = within[~np.isnan(within)]
+                found[f"pearson_within{suffix}"] = float(known.mean()) if len(known) else float("nan")
+                found[f"predicted{suffix}"] = float(table["predicted"].mean())
+        return found
 
 
 @dataclass(frozen=True)
@@ -127,8 +154,24 @@ class _Pair:
     def reference(self) -> np.ndarray:
         return np.asarray(np.nan_to_num(feature_means(self.y_train)))
 
+    def beyond(self, guess: np.ndarray, cohorts: Cohorts, test: np.ndarray) -> _Beyond:
+        """Features and pathways against permuted predictions, within the classes of the label where there is one."""
+        if self.fitted.spec[self.target].kind == "image":
+            return _Beyond()
+        names = [str(f) for f in cohorts.test[self.target].features]
+        groups = None if cohorts.labels is None else cohorts.labels[1].iloc[test]
+        features = crossmodal(self.y, guess, features=names, groups=groups)
+        terms = pathway_scores(self.y, guess, features=names, pathways=cohorts.pathways, groups=groups)
+        return _Beyond(*(t.assign(predicted=(t["q"] < FALSE).astype(float)) for t in (features, terms)))
+
     def scores(
-        self, guesses: Mapping[str, np.ndarray], cohorts: Cohorts, train: np.ndarray, test: np.ndarray
+        self,
+        guesses: Mapping[str, np.ndarray],
+        cohorts: Cohorts,
+        train: np.ndarray,
+        test: np.ndarray,
+        *,
+        beyond: Mapping[str, _Beyond],
     ) -> list[dict[str, Any]]:
         """A row per representation."""
         within, reference = None, self.reference
@@ -139,6 +182,7 @@ class _Pair:
         rows = []
         for who, guess in every.items():
             found = translation(self.y, guess, reference=reference, within=within)
+            found |= beyond[who].summary() if who in beyond else {}
             rows.append({**self.about, "representation": who, **found, **self._images(guess, cohorts)})
         return rows
 
@@ -156,10 +200,11 @@ class _Pair:
         values = ssim(true, made, data_range=picture.high - picture.low, window=side - (side + 1) % 2)
         return {"ssim": float(np.nanmean(values)) if (~np.isnan(values)).any() else float("nan")}
 
-    def by_feature(self, guess: np.ndarray, names: list[str]) -> pd.DataFrame:
+    def by_feature(self, guess: np.ndarray, names: list[str], beyond: pd.DataFrame) -> pd.DataFrame:
         """The model's score of every feature."""
         found = reconstruction_by_feature(self.y, guess, features=names, reference=self.reference)
-        return found.assign(**self.about)
+        more = {c: beyond[c].to_numpy() for c in ("pearson_within", "predicted") if c in beyond}
+        return found.assign(**more, **self.about)
 
     def transfer(
         self, guesses: Mapping[str, np.ndarray], cohorts: Cohorts, train: np.ndarray, test: np.ndarray

@@ -72,6 +72,12 @@ DEFINITIONS = {
         "that recognises the class and knows nothing else. Label transfer: a classifier of measured train samples is "
         "shown the translated ones."
     ),
+    "Predicted features": (
+        "pearson_within: the correlation over test samples of true and predicted values, both centred by the class of "
+        "the sample, mean over features. predicted: the share of features for which it beats that of predictions "
+        "permuted within classes, at a false discovery rate of 5 % (Benjamini and Hochberg); over folds, the mean. Of "
+        "pathways: the same for the means of their standardised members."
+    ),
     "SSIM": (
         "Structural similarity of images, 7 x 7 windows, -1..1, 1 for equal images (Wang et al. 2004, "
         "https://doi.org/10.1109/TIP.2003.819861)."

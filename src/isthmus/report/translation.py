@@ -18,8 +18,8 @@ NAMES = {
     "true": "measured values",
 }
 SHOWN = (
-    *("source", "target", "representation", "r2", "r2_sd", "r2_within"),
-    *("pearson_feature", "pearson_sample", "mse", "ssim"),
+    *("source", "target", "representation", "r2", "r2_sd", "r2_within", "pearson_feature", "pearson_within"),
+    *("predicted", "pearson_within_pathways", "predicted_pathways", "pearson_sample", "mse", "ssim"),
 )
 MOST_HISTOGRAMS = 6
 TITLE = "Translation"
@@ -31,7 +31,12 @@ LEAD = (
 
 
 def translation_section(
-    scores: pd.DataFrame, transfer: pd.DataFrame, by_feature: pd.DataFrame, *, model: str
+    scores: pd.DataFrame,
+    transfer: pd.DataFrame,
+    by_feature: pd.DataFrame,
+    by_pathway: pd.DataFrame | None = None,
+    *,
+    model: str,
 ) -> Section:
     """A figure and a table of scores, what labels are read off the translations, features; empty without scores.
 
@@ -43,6 +48,8 @@ def translation_section(
         `source`, `target`, `representation`, `label`, `metric`, `value`.
     by_feature
         `source`, `target`, `feature`, `r2`, ..., of the model.
+    by_pathway
+        `source`, `target`, `term`, `size`, `pearson`, ..., of the model.
     model
         Its name among the representations.
     """
@@ -76,7 +83,17 @@ def translation_section(
         every = titled[["source", "target", *columns]].sort_values("r2", ascending=False, kind="stable")
         caption = "The ten best translated features."
         blocks.append(TableBlock(every, caption, "translation_by_feature", _three(every), most_rows=10))
+    if by_pathway is not None and not by_pathway.empty:
+        blocks.append(_pathways(by_pathway))
     return Section(TITLE, tuple(blocks), LEAD)
+
+
+def _pathways(by_pathway: pd.DataFrame) -> TableBlock:
+    """The best predicted pathways of all pairs."""
+    columns = [c for c in by_pathway if c not in ("source", "target", "p", "q")]
+    every = by_pathway[["source", "target", *columns]].sort_values("pearson_within", ascending=False, kind="stable")
+    caption = "The ten best predicted pathways: the mean of their standardised members, within classes."
+    return TableBlock(every, caption, "translation_by_pathway", _three(every), most_rows=10)
 
 
 def _transfer(transfer: pd.DataFrame) -> pd.DataFrame:
