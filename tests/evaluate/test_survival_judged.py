@@ -108,6 +108,14 @@ def test_unknown_outcomes_and_risks_are_left_out_of_all():
     assert judged(replace(fold, test=censored)) is None
 
 
+def test_a_horizon_beyond_observation_is_cut_and_told(caplog):
+    fold = split()
+    found = survival.judge([fold], model="VAE", horizon=1e6, resamples=10)
+    assert 20 < found.horizon <= fold.train[:, 0].max()
+    assert found.scores["uno"].iloc[:3].notna().all()
+    assert "no sample of train was observed up to 1e+06" in caplog.text
+
+
 def test_curves_that_a_model_predicts_itself_are_taken_as_they_are():
     fold = split()
     at = np.array([3.0, 6.0, HORIZON])

@@ -6,6 +6,7 @@ are cut, and survival is predicted, within each fold and then pooled; the nested
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,8 +20,10 @@ from isthmus.evaluate.survival.cox import Cox, baseline_hazard, survival_curves
 from isthmus.evaluate.survival.curves import KaplanMeier, LogRank, kaplan_meier, log_rank
 from isthmus.evaluate.survival.groups import calibration, cut_points, reach, risk_groups
 from isthmus.evaluate.survival.nested import Nested, nested
+from isthmus.evaluate.survival.outcome import censoring_curve
 from isthmus.evaluate.survival.scores import auc, brier, mean_auc, mean_over
 
+log = logging.getLogger("isthmus.evaluate")
 NOBODY = "kaplan_meier"
 """The representation that knows nothing of a sample: the Kaplan-Meier curve of train for everybody."""
 GRID = 60
@@ -159,8 +162,7 @@ def judge(
     known = [f for f in (f.complete() for f in folds) if f.test[:, 1].any()]
     if not known:
         return None
-    # beyond the last sample of train nothing is known of censoring
-    end = min(min(reach(f.train[:, 0]) if horizon is None else float(horizon), f.train[:, 0].max()) for f in known)
+    end = min(_end(f, horizon) for f in known)
     test, names = np.vstack([f.test for f in known]), [model, *(n for n in known[0].risks if n != model)]
     curves, over_time = _over_time(known, [*names, NOBODY], end)
     scores = _scores(known, names, horizon=end, resamples=resamples, seed=seed)
@@ -175,6 +177,16 @@ def judge(
         _calibrated(known, names, end), _nested(known, clinical, model),
         int(np.linalg.matrix_rank(clinical)) if clinical.size else 0, len(test), int(event.sum()), len(known), end,
     )  # fmt: skip
+
+
+def _end(fold: Fold, horizon: float | int | None) -> float:
+    """The horizon, or the last time at which some of train are not censored: of later ones nothing is known."""
+    wanted = reach(fold.train[:, 0]) if horizon is None else float(horizon)
+    g = censoring_curve((fold.train[:, 0], fold.train[:, 1]))
+    last = float(g.time[g.value > 0].max(initial=g.time[0]))
+    if horizon is not None and last < wanted:
+        log.warning("no sample of train was observed up to %g: survival is scored up to %g", wanted, last)
+    return min(wanted, last)
 
 
 def _cuts(fold: Fold, model: str, groups: int) -> np.ndarray:
