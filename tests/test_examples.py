@@ -20,7 +20,11 @@ from isthmus.recipe import load_recipe
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.yaml"))
 RECIPES = [p for p in EXAMPLES if not p.stem.startswith(("impute_", "associate_"))]
 CHEAP = ("evaluate.embedding.learners=[logistic]", "evaluate.embedding.baselines=[pca]")
-FEWER = {"few_samples": ("data.simulate.modalities={genes: 4000, metabolites: 400}", "data.split.folds=2")}
+FEWER = {
+    "few_samples": ("data.simulate.modalities={genes: 4000, metabolites: 400}", "data.split.folds=2"),
+    "confounders_stemcells": ("data.split.folds=2", "evaluate.confounding={uncontrolled: false, folds: 2}"),
+}
+FEWER |= {"survival_luad": ("data.split.folds=2",)}
 SAMPLES = {"pancan12": 2421, "brca": 956, "citeseq": 5484, "acc_mosaic": 92, "simulated": 400}
 
 

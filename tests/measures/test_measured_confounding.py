@@ -119,6 +119,7 @@ def test_a_run_shows_them_whenever_the_recipe_names_confounders(tmp_path):
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
     ours = scores["confounding/test/auc/site/linear"]
     assert ours < 0.7 < 0.9 < scores["baseline/uncontrolled/confounding/test/auc/site/linear"]
+    assert scores["baseline/raw/confounding/test/auc/site/linear"] > 0.95  # before control, not after
     text = report.read_text(encoding="utf-8")
     assert "Fresh probes, a linear one and a random forest" in text
     assert "uncontrolled model" in text

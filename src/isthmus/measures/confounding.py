@@ -24,6 +24,7 @@ from isthmus.evaluate.tasks import kind_of
 from isthmus.fitted import Fitted
 from isthmus.measures.said import drawn
 from isthmus.measures.tables import number
+from isthmus.prepare.preparation import Preparation
 
 __all__ = ["Confounded", "Suspects", "confounded", "confounded_flat", "summary_of"]
 
@@ -131,8 +132,9 @@ def _before(
     obs: list[pd.DataFrame],
     seed: int,
 ) -> dict[str, tuple[Matrix, Matrix]]:
-    """The values that the model sees, their PCA, and that of what a regression on the confounders leaves of them."""
-    prepared = [fitted.preparation.transform(m) for m in cohorts]
+    """The prepared values before any control, their PCA, and that of what a regression on the confounders leaves."""
+    plain = Preparation(fitted.preparation.pipelines)  # `residualise` is part of the model's own preparation
+    prepared = [plain.transform(m) for m in cohorts]
     scales = {m.name: Scale.of(prepared[0][m.name], m.likelihood, m.library) for m in fitted.spec}
     a, b = (
         zero_filled(joined([scales[m].matrix(p[m]) for m in fitted.spec.names]))[here]
@@ -223,7 +225,9 @@ def _over_folds(frames: Sequence[pd.DataFrame], score: str) -> pd.DataFrame:
         n = float(of["n_test"].mean()) if "n_test" in of else float(of["n"].mean())
         corrected = nadeau_bengio(values, n * (len(frames) - 1), n)
         row = {**first, score: corrected.mean, **{k: round(of[k].mean()) for k in ("n", "n_test", "sites") if k in of}}
-        made.append({**row, "lower": corrected.lower, "upper": corrected.upper} if "lower" in of else row)
+        least = -np.inf if first.get("metric") == "r2" else 0.0
+        ends = {"lower": float(np.maximum(corrected.lower, least)), "upper": float(np.minimum(corrected.upper, 1.0))}
+        made.append({**row, **ends} if "lower" in of else row)
     return pd.DataFrame(made)
 
 
