@@ -78,7 +78,7 @@ def test_every_architecture_is_trained_privately_or_refused_by_name_with_a_reaso
     mdata = linear(n=60, missing=0.05, absent=6)
     model = registry.get(name)
     if name in ALLOWED:
-        fitted = fit(config(name), mdata, training=settings(epochs=2 * len(model.phases)))
+        fitted = fit(config(name), mdata, training=settings())
         assert fitted.recipe["privacy"]["epsilon"] <= 8
         assert all(torch.isfinite(p).all() for p in fitted.module.parameters())
         assert len(fitted.history.filter(like="train/").columns)
@@ -207,20 +207,20 @@ def test_an_interrupted_training_goes_on_to_the_same_weights_and_epsilon(stop_at
 
 def test_secret_noise_differs_between_runs_and_is_not_kept(tmp_path):
     mdata = linear(n=60)
-    runs = [fit(Autoencoder(**SMALL), mdata, training=settings(epochs=1, secret=True)) for _ in range(2)]
+    runs = [fit(Autoencoder(**SMALL), mdata, training=settings(secret=True)) for _ in range(2)]
     one, other = (torch.cat([p.flatten() for p in r.module.parameters()]) for r in runs)
     assert not torch.equal(one, other)
     runs[0].save(tmp_path / "model")
     assert '"secret": "' not in (tmp_path / "model" / "model.json").read_text(encoding="utf-8")
     assert load(tmp_path / "model").recipe["privacy"] == runs[0].recipe["privacy"]
-    seeded = [fit(Autoencoder(**SMALL), mdata, training=settings(epochs=1)) for _ in range(2)]
+    seeded = [fit(Autoencoder(**SMALL), mdata, training=settings()) for _ in range(2)]
     one, other = (torch.cat([p.flatten() for p in r.module.parameters()]) for r in seeded)
     assert torch.equal(one, other)
 
 
 def test_what_a_loss_in_one_piece_does_not_allow_is_done_one_by_one():
     """A mixture draws its component by `multinomial`, which cannot be vectorised: the same gradients, slower."""
-    fitted = fit(config("mosaic_vae", experts="mixture"), linear(n=60), training=settings(epochs=1))
+    fitted = fit(config("mosaic_vae", experts="mixture"), linear(n=60), training=settings())
     assert np.isfinite(fitted.history["train/total"]).all()
 
 
@@ -247,18 +247,18 @@ def test_heads_and_penalties_are_refused_where_they_compare_samples_and_trained_
     mdata.obs["site"] = np.where(np.arange(60) % 2, "a", "b")
     cox = {"os": {"kind": "cox", "time": "time", "event": "event"}}
     with pytest.raises(RecipeError, match=r"Cox head 'os' compares"):
-        fit(Autoencoder(**SMALL), mdata, training=settings(1), heads=cox)
+        fit(Autoencoder(**SMALL), mdata, training=settings(), heads=cox)
     with pytest.raises(RecipeError, match=r"penalty 'hsic' on confounders"):
-        fit(Autoencoder(**SMALL), mdata, training=settings(1), confounders={"columns": ["site"], "method": ["hsic"]})
+        fit(Autoencoder(**SMALL), mdata, training=settings(), confounders={"columns": ["site"], "method": ["hsic"]})
     both = {"kind": {"kind": "class"}, "os": {"kind": "discrete", "time": "time", "event": "event", "bins": 3}}
-    found = fit(Autoencoder(**SMALL), mdata, training=settings(2), heads=both,
+    found = fit(Autoencoder(**SMALL), mdata, training=settings(), heads=both,
                 confounders={"columns": ["site"], "method": ["conditional"]})  # fmt: skip
     assert {"train/head/kind", "train/head/os"} <= set(found.history.columns) or found.history.filter(like="os").size
 
 
 def test_few_samples_are_warned_about_in_numbers(caplog):
-    fit(Autoencoder(**SMALL), linear(n=21), training=settings(1))
-    assert "private training of 21 samples: sample rate 1.000, 1 steps, noise multiplier" in caplog.text
+    fit(Autoencoder(**SMALL), linear(n=21), training=settings())
+    assert "private training of 21 samples: sample rate 1.000, 4 steps, noise multiplier" in caplog.text
     assert "times the largest signal" in caplog.text
 
 
@@ -266,7 +266,7 @@ def test_privacy_keeps_an_overfitted_model_from_telling_its_samples():
     mdata = linear(n=120, widths=(("rna", 60),), noise=1.0)
     train, other = split(mdata, (0.5, 0.5), seed=0)
     model, told = Autoencoder(latent=20, hidden=(48,), dropout=0.0), {}
-    base = {"epochs": 60, "batch_size": 30, "lr": 5e-3, "patience": None}
+    base = {"epochs": 45, "batch_size": 30, "lr": 5e-3, "patience": None}
     for name, keys in (("plain", None), ("private", {"epsilon": 8, "delta": 1e-3, "secret": False})):
         fitted = fit(model, train, training={**base, "private": keys})
         score = threshold(np.vstack([losses(fitted, part) for part in (train, other)]))
