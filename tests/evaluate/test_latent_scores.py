@@ -1,10 +1,10 @@
-"""Coverage and total correlation: counted by hand, closed forms, directions."""
+"""Coverage, total correlation, effective rank: counted by hand, closed forms, directions."""
 
 import numpy as np
 import pytest
 
 from isthmus.errors import DataError
-from isthmus.evaluate import latent_coverage, total_correlation
+from isthmus.evaluate import effective_rank, latent_coverage, total_correlation
 
 
 def test_coverage_is_what_one_counts_by_hand():
@@ -58,3 +58,13 @@ def test_what_is_no_embedding_is_refused():
     for score in (latent_coverage, total_correlation):
         with pytest.raises(DataError, match="embedding"):
             score(np.array([[np.nan, 1.0]]))
+
+
+def test_effective_rank_counts_directions_that_vary_alike():
+    square = np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    assert effective_rank(square + 7) == pytest.approx(3)
+    assert effective_rank(square * [1, 1, 0]) == pytest.approx(2)
+    assert effective_rank(np.outer(np.arange(9.0), [1, 2, 3])) == pytest.approx(1, abs=1e-6)
+    shares = np.array([9, 1]) / 10
+    assert effective_rank(square * [3, 1, 0]) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    assert np.isnan(effective_rank(np.ones((5, 2))))

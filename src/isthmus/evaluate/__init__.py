@@ -11,7 +11,7 @@ from isthmus.evaluate.disentanglement import disentanglement
 from isthmus.evaluate.embedding import embedding
 from isthmus.evaluate.enrichment import enrichment
 from isthmus.evaluate.images import ssim
-from isthmus.evaluate.latent import latent_coverage, total_correlation
+from isthmus.evaluate.latent import effective_rank, latent_coverage, total_correlation
 from isthmus.evaluate.neighbours import batch_mixing, clustering
 from isthmus.evaluate.partial import partial_correlation
 from isthmus.evaluate.probes import Probes, probe, run_probes
@@ -34,6 +34,7 @@ __all__ = [
     "confounding",
     "crossmodal",
     "disentanglement",
+    "effective_rank",
     "embedding",
     "enrichment",
     "feature_means",

@@ -1,4 +1,4 @@
-r"""How an embedding uses its dimensions: coverage and total correlation.
+r"""How an embedding uses its dimensions: coverage, total correlation, effective rank.
 
 Coverage, after AUTOENCODIX (Joas et al. 2025): each dimension is cut from its smallest to its largest value into
 :math:`b = \lfloor n^{1/d} \rfloor` bins of equal width. `coverage` is the share of bins that hold a sample, averaged
@@ -11,6 +11,9 @@ Total correlation (Watanabe 1960) of a normal distribution with the embedding's 
 
 0 where the dimensions are uncorrelated, larger the more they repeat each other. The text of Joas et al. has it the
 other way round.
+
+Effective rank (Roy & Vetterli, EUSIPCO 2007): :math:`\exp(-\sum_k p_k \log p_k)` with p_k the share of the k-th
+eigenvalue of C in their sum: d where all directions vary alike, 1 where all samples lie on a line.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import numpy as np
 
 from isthmus.evaluate.arrays import check_table
 
-__all__ = ["latent_coverage", "total_correlation"]
+__all__ = ["effective_rank", "latent_coverage", "total_correlation"]
 
 
 def latent_coverage(z: np.ndarray) -> dict[str, float]:
@@ -92,3 +95,32 @@ def total_correlation(z: np.ndarray) -> float:
     r = np.corrcoef(z.astype(np.float64), rowvar=False).reshape(z.shape[1], z.shape[1])
     sign, log_determinant = np.linalg.slogdet(r)
     return max(0.0, float(-0.5 * log_determinant)) if sign > 0 else float("inf")
+
+
+def effective_rank(z: np.ndarray) -> float:
+    """How many directions an embedding varies in, as if all of them varied alike.
+
+    Parameters
+    ----------
+    z
+        Embedding (n x d).
+
+    Returns
+    -------
+    float
+        1 to the smaller of d and n - 1; a fall says that samples have been drawn together. NaN where nothing varies.
+
+    Raises
+    ------
+    DataError
+        The embedding is not n x d, or not finite.
+    """
+    check_table(z, where="embedding")
+    if len(z) < 2:
+        return float("nan")
+    values = np.linalg.svd(z.astype(np.float64) - z.mean(axis=0, dtype=np.float64), compute_uv=False) ** 2
+    total = values.sum()
+    if not total > 0:
+        return float("nan")
+    share = values[values > 0] / total
+    return float(np.exp(-(share * np.log(share)).sum()))

@@ -1,5 +1,6 @@
 """Arrays and tables to matplotlib figures: no file is written, nothing is shown."""
 
+from isthmus.plot.alignment import alignment_tradeoff
 from isthmus.plot.cohort import presence
 from isthmus.plot.confounding import confounder_probes, partial_correlations, sites
 from isthmus.plot.embedding import embedding_scatter, ridgelines
@@ -11,6 +12,7 @@ from isthmus.plot.training import balance, loss_curves, term_shares
 from isthmus.plot.translation import retained, translations
 
 __all__ = [
+    "alignment_tradeoff",
     "balance",
     "benchmark",
     "confounder_probes",
