@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -109,9 +110,15 @@ def encode(
 def heatmap(
     slide: Annotated[Path, typer.Argument(help="the image file", metavar="SLIDE")],
     tiles: Annotated[Path, typer.Option(help="its tiles or features (.h5), or the folder that holds them")],
-    weights: Annotated[Path, typer.Option(help="csv with x, y and a column of weights or more")],
     out: Annotated[Path, typer.Option(help="the picture, .png or .svg; a csv of the weights goes beside it")],
-    column: Annotated[str | None, typer.Option(help="column that is drawn [attention, or the first]")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="a model or run whose attention is drawn; --tiles then names features")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="csv with x, y and a column of weights or more")] = None,
+    modality: Annotated[str | None, typer.Option(help="the model's modality of bags, where it has several")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="column that is drawn [attention, or the first]; a model gives occlusion too")
+    ] = None,
     show: Annotated[
         Literal["times", "rank", "value"], typer.Option(help="weights over their mean, their rank, or as they are")
     ] = "times",
@@ -121,22 +128,34 @@ def heatmap(
     """Draw the weights of a slide's tiles, such as a model's attention, over its thumbnail.
 
     Prints the path of the picture. The csv beside it has a row a tile: x, y and side in pixels of level 0, and every
-    column of weights; attention also over its mean and as a rank.
+    column of weights; attention also over its mean and as a rank. Of a model that is attention, with the slide taken
+    for a whole bag, and occlusion: how far the embedding moves without the tile's tenth of tiles, over a random tenth.
     """
     from isthmus.errors import RecipeError
 
+    if (model is None) == (weights is None):
+        raise RecipeError("say what to draw", wanted="--model or --weights, one of both")
     if out.suffix.lower() not in (".png", ".svg"):
         raise RecipeError("is no picture", where="--out", met=str(out), wanted=".png or .svg")
     if out.exists() and not overwrite:
         raise RecipeError("exists", where=str(out), hint="add --overwrite to replace it")
     from isthmus.slides.cohort import listed_slides, tiles_of
-    from isthmus.slides.heatmap import read_weights
     from isthmus.slides.tiles import read_tiles
 
     entry = listed_slides([slide], mpp=slide_mpp)[0]
     with entry.open() as opened:
-        found = read_tiles(tiles_of(tiles, entry.name) if tiles.is_dir() else tiles, opened)
-        columns = read_weights(weights, found)
+        file = tiles_of(tiles, entry.name) if tiles.is_dir() else tiles
+        found = read_tiles(file, opened)
+        if (said := found.attributes.get("name", entry.name)) != entry.name:
+            logging.getLogger("isthmus.slides").warning("%s: has the tiles of %s by its own word", file, said)
+        if weights is not None:
+            from isthmus.slides.heatmap import read_weights
+
+            columns = read_weights(weights, found)
+        else:
+            from isthmus.slides.attention import attention_to
+
+            columns = attention_to(Path(str(model)), file, found, modality=modality)
         _draw(opened, found, columns, chosen=_chosen(columns, column), show=show, out=out)
     typer.echo(out)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 LEAST = 12
@@ -63,7 +64,7 @@ def tissue_mask(
     hole
         Gaps smaller than this many pixels that tissue encloses are filled (they hang together by edges).
     """
-    blurred = np.stack([ndimage.gaussian_filter(image[..., c], BLUR, mode="nearest") for c in range(3)], axis=2)
+    blurred = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR)))
     saturated = saturation(blurred)
     bright = blurred.max(axis=2) >= DARKEST
     if threshold is None:
