@@ -24,6 +24,7 @@ FEWER = {
     "few_samples": ("data.simulate.modalities={genes: 4000, metabolites: 400}", "data.split.folds=2"),
     "confounders_stemcells": ("data.split.folds=2", "evaluate.confounding={uncontrolled: false, folds: 2}"),
 }
+FEWER |= {"share_brca": ("evaluate.latent=null", "evaluate.alignment=null")}
 FEWER |= {"survival_luad": ("data.split.folds=2",)}
 SAMPLES = {"pancan12": 2421, "brca": 956, "citeseq": 5484, "acc_mosaic": 92, "simulated": 400}
 

@@ -17,7 +17,9 @@ from isthmus import experiment, store
 from isthmus.cli import main
 from isthmus.errors import DataError, InputError, RecipeError
 from isthmus.recipe import parse_recipe
+from isthmus.share.disclosure import enforced, measured
 from isthmus.share.keys import read_key
+from isthmus.share.policy import generalised, load_policy
 
 POLICY = {
     "columns": {"age": {"bins": 20}, "kind": {"keep": True, "sensitive": True}, "seen": {"date": "year"}},
@@ -398,6 +400,18 @@ def test_words_never_promise_what_does_not_hold(site):
         assert "anonymous" not in text.lower()
         assert "pseudonymised" in text
     assert "What a reader can still learn" in (place / "bundle" / "report.html").read_text()
+
+
+def test_the_policy_of_the_example_is_for_its_data(real_data):
+    examples = Path(__file__).resolve().parents[2] / "examples"
+    policy = load_policy(examples / "share_brca_policy.yml")
+    obs = pd.read_csv(real_data / "tcga_cohorts" / "brca" / "clinical.csv", index_col=0)
+    found = generalised(obs, policy)
+    stays = enforced(found, policy.quasi, policy.sensitive, k=policy.k, l=policy.l, t=policy.t)
+    assert 900 < stays.sum() < len(obs)
+    grants = measured(found[stays], policy.quasi, policy.sensitive)
+    assert grants.k >= 5
+    assert grants.l >= 2
 
 
 def test_a_column_named_like_a_weight_leaves_the_model_whole(site):

@@ -13,6 +13,8 @@ from isthmus.plot.training import TOTALS, terms_of
 from isthmus.report.blocks import Block, CodeBlock, Facts, FigureBlock, Items, Page, Prose, Section, TableBlock
 from isthmus.report.run import NAMES
 
+MOST_ROWS, MOST_COLUMNS = 12, 8
+"""Of a table of scores on the page."""
 COUNTS = ("splits", "combinations", "cohort")
 
 
@@ -150,7 +152,9 @@ def _scores(results: ShareResults) -> Section:
             )
         bold = tuple(not is_baseline(str(r)) for r in table["representation"]) if "representation" in table else ()
         caption = f"From the run: {title}. Counts are rounded, rows of few samples left out."
-        blocks.append(TableBlock(table, caption, name, most_rows=12, bold=bold[:12]))
+        shown = table.iloc[:MOST_ROWS, :MOST_COLUMNS]
+        caption += " The whole table is in tables/." if shown.shape != table.shape else ""
+        blocks.append(TableBlock(table, caption, name, excerpt=shown, bold=bold[:MOST_ROWS]))
     return Section("Scores", tuple(blocks))
 
 

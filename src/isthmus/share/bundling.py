@@ -200,7 +200,7 @@ def _fill(draft: Draft) -> None:
     draft.left_out |= {f"tables/{name}.csv": why for name, why in left.items()}
     counts, draft.suppressed = tabling.counted(house, draft.told, draft.policy)
     draft.tables |= counts
-    draft.left_out["figures/"] = "figures of the run show samples and names: those here are drawn anew"
+    draft.left_out["figures/"] = "they show samples and names; here they are drawn anew"
     _samples(draft)
     page.write(share_page(_results(draft, history)), folder)
 
@@ -208,7 +208,7 @@ def _fill(draft: Draft) -> None:
 def _model(draft: Draft) -> None:
     why = holds_samples(draft.house)
     if why and "model" not in draft.policy.include:
-        draft.left_out["model/"] = f"{why}; include it by name to share it all the same"
+        draft.left_out["model/"] = f"{why} (include: model)"
         log.warning("the model is left out: %s", why)
         return
     store.save(draft.folder / "model", draft.renamer.model())
@@ -232,7 +232,7 @@ def _samples(draft: Draft) -> None:
         kept = ad.AnnData(kept.X[rows], obs.astype(object).where(obs.notna(), "").astype(str), old.var.copy())
         write_container(kept, draft.folder / "embedding.h5ad")
     else:
-        draft.left_out["embedding.h5ad"] = "a row a sample, from which the decoder gives back much of its data"
+        draft.left_out["embedding.h5ad"] = "a row a sample; the decoder gives back its data"
 
 
 def _results(draft: Draft, history: pd.DataFrame) -> ShareResults:

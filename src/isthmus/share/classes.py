@@ -40,7 +40,7 @@ def holds_samples(house: House) -> str:
     """Why a model is personal, or nothing."""
     steps = {m: _steps(p) for m, p in house.pipelines.items()}
     if spans := [m for m, names in steps.items() if "span" in names]:
-        return f"the step span of {', '.join(spans)} stores a basis of the training samples themselves"
+        return f"the step span of {', '.join(spans)} stores a basis of samples"
     strange = [k for k in house.stored.learnt if not LEARNT.fullmatch(k)]
     if strange:
         return f"it stores {strange[0].split('/')[0]} values that are not known to be over many samples"

@@ -50,10 +50,9 @@ def learnable(house: House, policy: Policy, audit: Mapping[str, Any] | None) -> 
             "its data: who has part of a person's data finds their row."
         )
     if "metadata" in policy.include:
-        rows = f"at least {policy.k} samples share each combination"
-        said.append(
-            f"Of every sample that is included {_listed(list(policy.kept))}, as the policy coarsens them; {rows}."
-        )
+        said.append(f"Of every sample that is included {_listed(list(policy.kept))}, as the policy coarsens them.")
+        if policy.quasi:
+            said[-1] += f" At least {policy.k} samples share each combination of {_listed(policy.quasi)}."
     elif policy.kept:
         said.append(
             f"How many samples there are of each level of {_listed(list(policy.kept))}, small counts suppressed."
