@@ -36,6 +36,8 @@ from isthmus.types import Batch, Modality, PackedBags
 
 GATE = 128
 """Units of the gate."""
+ROWS = 4096
+"""Instances that the gate takes at a time: what it makes of them then stays in the cache."""
 ROUNDS = 20
 """Of k-means."""
 STARTED = 20_000
@@ -125,7 +127,8 @@ class Gate(nn.Module):
             nn.init.zeros_(self.score.weight)
 
     def forward(self, x: Float[Tensor, "N f"]) -> Float[Tensor, " N"]:
-        score: Tensor = self.score(self.tanh(x).tanh() * self.sigmoid(x).sigmoid())
+        parts = x.split(ROWS)  # type: ignore[no-untyped-call]
+        score = torch.cat([self.score(self.tanh(part).tanh() * self.sigmoid(part).sigmoid()) for part in parts])
         return score.squeeze(1)
 
 
