@@ -18,6 +18,7 @@ class Task(StrEnum):
     embed = "embed"
     reconstruct = "reconstruct"
     impute = "impute"
+    predict = "predict"
     translate = "translate"  # type: ignore[assignment]
 
 
@@ -30,6 +31,7 @@ def command(
     task: Annotated[Task, typer.Option(help="what to do")] = Task.embed,
     source: Annotated[str | None, typer.Option(help="encode this modality alone")] = None,
     target: Annotated[str | None, typer.Option(help="translate into this modality")] = None,
+    obs: Annotated[Path | None, typer.Option(help="table of annotations, for models that are told confounders")] = None,
     read: Annotated[
         list[str] | None,
         typer.Option(help="how to read a table, such as rna.separator=';'; may be repeated", metavar="NAME.KEY=VALUE"),
@@ -40,7 +42,8 @@ def command(
     """Apply a saved model to new samples; prints the path of what it wrote.
 
     Features may be in another order or missing, modalities may be absent: both are reported. Several tables from one
-    task go to an h5mu file or to a folder. The keys of --read are those of a recipe's data.read: separator, decimal,
+    task go to an h5mu file or to a folder. `predict` writes a table with what the model's heads say: probabilities of
+    classes, values, log risks. The keys of --read are those of a recipe's data.read: separator, decimal,
     encoding, orientation, id_column, sheet, ... In text files a ' stands before ids and feature names that a
     spreadsheet would run as a formula; --raw-ids leaves them as they are.
     """
@@ -67,9 +70,11 @@ def command(
     if isinstance(sources, dict):
         for name in sources:
             fitted.known(name)
-    mdata = read_tables(sources)
+    mdata = read_tables(sources) if obs is None else read_tables(sources, str(obs))
     if task is Task.embed:
         found = fitted.embed(mdata, source)
+    elif task is Task.predict:
+        found = fitted.predict(mdata, source)
     elif task is Task.translate:
         found = fitted.translate(mdata, str(source), str(target))
     else:
