@@ -9,6 +9,7 @@ import pandas as pd
 
 from isthmus.plot.confounding import MOST_DIMENSIONS, confounder_probes, partial_correlations, sites
 from isthmus.plot.scores import main_metric
+from isthmus.plot.style import printable
 from isthmus.report.blocks import Block, FigureBlock, Items, Section, TableBlock
 
 __all__ = ["baseline_ahead", "confounding_section", "said_of_confounders"]
@@ -119,10 +120,10 @@ def said_of_confounders(found: pd.DataFrame, labels: pd.DataFrame, *, model: str
     said = []
     for confounder in dict.fromkeys(found["confounder"]) if len(found) else ():
         of = found[(found["confounder"] == confounder) & found["metric"].isin(CHANCE)]
-        said += _of_probes(str(confounder), of, model)
+        said += _of_probes(printable(confounder), of, model)
     if len(labels):
         for (label, site), rows in labels.groupby(["label", "confounder"], sort=False):
-            said += _of_label(str(label), str(site), rows, model)
+            said += _of_label(printable(label), printable(site), rows, model)
     return said
 
 
@@ -157,10 +158,10 @@ def _of_label(label: str, site: str, rows: pd.DataFrame, model: str) -> list[str
     by = rows.set_index(["representation", "way"])
     ours = [by["value"].get((model, way), np.nan) for way in ("mixed", "within", "across")]
     if np.isnan(ours[2]):
-        return [f"{label} could not be scored across {site}: too few {site}s hold several of its classes."]
+        return [f"{label} could not be scored across {site}: too few values of {site} hold several of its classes."]
     unit = SYMBOL["r2"] if (rows["metric"] == "r2").any() else "balanced accuracy"
     text = f"{label}, read off {model} at a {site} that the probe has not seen: {unit} {_number(ours[2])}"
-    text += f" (inside {site}s {_number(ours[1])}, all together {_number(ours[0])})"
+    text += f" (inside each {site} {_number(ours[1])}, all together {_number(ours[0])})"
     lower, upper = by.loc[(model, "across"), ["lower", "upper"]]
     for who, name in (("pca", "PCA"), ("pca_without", f"PCA after regressing {site} out")):
         theirs = by["value"].get((who, "across"), np.nan)
@@ -189,11 +190,14 @@ def baseline_ahead(found: pd.DataFrame, labels: pd.DataFrame, *, model: str) -> 
             continue
         across = labels[(labels["confounder"] == confounder) & (labels["way"] == "across")] if len(labels) else labels
         by = across.pivot_table(index="label", columns="representation", values="value") if len(across) else across
-        if len(by) and not (by["pca_without"] >= by[model] - HALF).all():
-            continue
-        kept = f", and the labels are read across {confounder}s as well or better" if len(by) else ""
+        if len(by):
+            by = by.reindex(columns=[model, "pca_without"]).dropna()
+            if not len(by) or not (by["pca_without"] >= by[model] - HALF).all():
+                continue
+        name = printable(confounder)
+        kept = f", and labels are read across {name} as well or better" if len(by) else ""
         of_both = f"({_number(worst['pca_without'])} against {_number(worst[model])} by the better probe)"
-        said.append(f"Regressing {confounder} out before PCA leaves less of it than {model} {of_both}{kept}.")
+        said.append(f"Regressing {name} out before PCA leaves less of it than {model} {of_both}{kept}.")
     return said
 
 
