@@ -25,6 +25,7 @@ _HOME = {
     "evaluate": None,
     "impute": None,
     "associate": None,
+    "slides": None,
     "share": None,
 }
 
