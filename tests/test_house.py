@@ -199,7 +199,18 @@ def test_no_path_of_a_developers_machine_is_committed():
 def test_an_example_finds_its_data_and_says_where_the_public_does(path):
     written = path.read_text(encoding="utf-8")
     recipe = yaml.safe_load(written)
-    sections = {"data", "prepare", "likelihood", "model", "training", "evaluate", "compare", "tune"}
+    sections = {
+        "data",
+        "prepare",
+        "likelihood",
+        "model",
+        "heads",
+        "confounders",
+        "training",
+        "evaluate",
+        "compare",
+        "tune",
+    }
     assert set(recipe) <= sections | {"impute", "associate"}
     if "read" in recipe["data"]:
         assert "Where the public gets the data:" in written
