@@ -11,6 +11,7 @@ import typer
 
 EXTRAS = {
     "captum": "explain", "torch-geometric": "graph", "umap-learn": "viz", "zarr": "zarr", "tensorboard": "tensorboard",
+    "openslide-python": "wsi", "tifffile": "wsi",
     "zstandard": "full",
 }  # fmt: skip
 

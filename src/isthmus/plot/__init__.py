@@ -8,6 +8,7 @@ from isthmus.plot.enrichment import enrichment
 from isthmus.plot.images import image_rows
 from isthmus.plot.reconstruction import reconstruction_by_feature
 from isthmus.plot.scores import benchmark
+from isthmus.plot.slides import slide_heatmap
 from isthmus.plot.training import balance, loss_curves, term_shares
 from isthmus.plot.translation import retained, translations
 
@@ -26,6 +27,7 @@ __all__ = [
     "retained",
     "ridgelines",
     "sites",
+    "slide_heatmap",
     "term_shares",
     "translations",
 ]
