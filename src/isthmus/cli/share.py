@@ -57,9 +57,11 @@ def command(
 
         typer.echo(give_back(Path(what), out, key=key, names=names, overwrite=overwrite))
     else:
+        from isthmus.share.audit_run import cost
         from isthmus.share.bundling import bundle
 
         rules = _rules(policy, include, keep=keep_feature_names)
+        typer.echo(f"audit: {cost(what, refits)}", err=True)
         typer.echo(
             bundle(what, out, key=key, policy=rules, refits=refits, accept_risk=accept_risk, overwrite=overwrite)
         )

@@ -195,7 +195,8 @@ def _fill(draft: Draft) -> None:
     history = pd.read_csv(house.folder / "history.csv")
     history = history.rename(columns={str(c): renamer.path(str(c)) for c in history.columns})
     history.to_csv(folder / "history.csv", index=False)
-    (folder / "log.txt").write_text(log_text(house.folder / "log.txt", renamer), encoding="utf-8")
+    said = log_text(house.folder / "log.txt", renamer, smallest=draft.policy.smallest_cell)
+    (folder / "log.txt").write_text(said, encoding="utf-8")
     draft.tables, left = tabling.tables(renamer, draft.policy)
     draft.left_out |= {f"tables/{name}.csv": why for name, why in left.items()}
     counts, draft.suppressed = tabling.counted(house, draft.told, draft.policy)
@@ -256,6 +257,7 @@ def _told(draft: Draft) -> dict[str, Any]:
         return {}
     kept = set(draft.policy.kept)
     rows = [r for r in draft.audit["attributes"] if r["annotation"] in kept]
+    rows = [{k: v for k, v in r.items() if not k.startswith("n_")} for r in rows]  # who lacks it is a small count
     numbers = ("auc", "tpr_at_fpr_01")
     told = {f"{n}{end}": draft.audit[f"{n}{end}"] for n in numbers for end in ("", "_lower", "_upper")}
     keys = ("attack", "target", "model", "refits", "seed", "privacy", "membership", "features")

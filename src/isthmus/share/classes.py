@@ -15,8 +15,12 @@ RULES = (
     (r"recipe\.yaml|log\.txt|manifest\.json", PUBLIC),
     (r".*", AGGREGATE),
 )
-EXTREMES = ("min_max", "max_abs", "pixels")
-"""Steps that store a smallest or largest value, which is that of one sample."""
+EXTREMES = "smallest or largest values, which are those of single samples"
+SINGLE = {
+    "minmax": EXTREMES, "maxabs": EXTREMES, "pixels": EXTREMES, "one_hot": "every level that occurs, however rare",
+    "span": "a basis of the training samples",
+}  # fmt: skip
+"""Steps that store values of single samples."""
 LEARNT = re.compile(
     r"moments/(mean|covariance|(entry|modality|seen)/.+)|prepare/residual:.+"
     r"|prepare/.+/\d+/(shift|scale|keep|weight|levels|source|coded|mean)_"
@@ -54,9 +58,9 @@ def statistics(house: House) -> dict[str, Any]:
     told = {}
     for modality, described in house.pipelines.items():
         stored = sorted({k.rsplit("/", 1)[-1].rstrip("_") for k in house.stored.learnt if _of(k, modality)})
-        extremes = any(s in EXTREMES for s in _steps(described))
-        words = "extremes: values of single samples" if extremes else "over the training samples"
-        told[modality] = {"class": PERSONAL if extremes else AGGREGATE, "stored": stored, "what": words}
+        single = list(dict.fromkeys(SINGLE[s] for s in _steps(described) if s in SINGLE))
+        words = "; ".join(single) or "over the training samples"
+        told[modality] = {"class": PERSONAL if single else AGGREGATE, "stored": stored, "what": words}
     return told
 
 

@@ -14,8 +14,8 @@ STAMP = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?:DEBUG|INFO|WARNING|ERRO
 TOKEN = re.compile(r"[^\s,;:()\[\]{}'\"]+")
 
 
-def log_text(path: Path, renamer: Renamer) -> str:
-    """The log of a run as it may be shared; nothing where there is none."""
+def log_text(path: Path, renamer: Renamer, *, smallest: int = 5) -> str:
+    """The log of a run as it may be shared: without names, and without numbers of few samples."""
     if not path.is_file():
         return ""
     words = vocabulary() | {*renamer.house.modalities, "->"}
@@ -31,8 +31,10 @@ def log_text(path: Path, renamer: Renamer) -> str:
             return known[word]
         return word if word in words or bare in words or NUMBER.fullmatch(bare) or not bare else WITHHELD
 
+    few = re.compile(rf"\b(?:{'|'.join(map(str, range(1, smallest)))}) samples?\b") if smallest > 1 else None
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         stamp, rest = match.groups("") if (match := STAMP.fullmatch(line)) else ("", line)
-        lines.append(stamp + TOKEN.sub(told, rest))
+        rest = TOKEN.sub(told, rest)
+        lines.append(stamp + (few.sub(f"fewer than {smallest} samples", rest) if few else rest))
     return "".join(f"{line}\n" for line in lines)

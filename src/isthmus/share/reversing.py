@@ -118,7 +118,9 @@ def _tree(node: Any, known: Mapping[str, str]) -> Any:
     if isinstance(node, dict):
         return {_text(k, known): _tree(v, known) for k, v in node.items()}
     if isinstance(node, list):
-        return [_tree(v, known) for v in node]
+        made = [_tree(v, known) for v in node]
+        # one name in two modalities has two pseudonyms, which stand beside each other where it stood once
+        return [v for i, v in enumerate(made) if not i or v != made[i - 1] or v == node[i] or node[i] == node[i - 1]]
     return _text(node, known) if isinstance(node, str) else node
 
 

@@ -31,8 +31,10 @@ LARGEST = 1 << 30
 URI = re.compile(rb"data:[\w.+/-]*(?:;[\w=.+-]+)*?(;base64)?,([A-Za-z0-9+/=%._~!$&'()*,;:@-]{16,})")
 HDF5, PARQUET, PNG = b"\x89HDF\r\n\x1a\n", b"PAR1", b"\x89PNG\r\n\x1a\n"
 PACKED = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ\x00", lzma.decompress))
-NAMED = frozenset(("sample", "samples", "feature", "features", "id", "ids", "index", "_index", "gene", "", "x", "y"))
+NAMED = frozenset(("sample", "feature", "id", "ids", "index", "_index", "gene", ""))
 """Columns and keys under which names stand."""
+LISTS = NAMED | {"features", "samples"}
+"""The same in JSON, where a list of texts is a list of names; a column of this name holds numbers of them."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _json(where: str, content: bytes) -> Piece | None:
         if isinstance(node, dict):
             cells.update(node)
             for key, inner in node.items():
-                walk(inner, named=key in NAMED)
+                walk(inner, named=key in LISTS)
         elif isinstance(node, list):
             for inner in node:
                 walk(inner, named=named)

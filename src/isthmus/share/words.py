@@ -72,7 +72,9 @@ def _of_features(policy: Policy, audit: Mapping[str, Any] | None) -> list[str]:
     measured = f" (in the audit's attempt {rates} were)" if rates else ""
     return [
         "Which feature is which, wherever the means and spreads that the preparation stores, or the weights, are like "
-        f"those of a public cohort of the same kind: such features can be re-linked{measured}."
+        f"those of a public cohort of the same kind: such features can be re-linked{measured}.",
+        "The order of the features, which is that of the table that was read: where it was sorted by name, a feature's "
+        "place tells much of its name.",
     ]
 
 
