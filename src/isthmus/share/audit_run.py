@@ -21,7 +21,7 @@ from isthmus.loading import load
 from isthmus.recipe import Recipe, load_recipe, versions
 from isthmus.report import page
 from isthmus.report.audit import AuditResults, audit_page
-from isthmus.share.auditing import REFITS, Subject, attack
+from isthmus.share.auditing import REFITS, Subject, attack, check_refits
 from isthmus.share.audit_report import Report
 
 __all__ = ["audit_run", "cost", "subject", "write"]
@@ -53,6 +53,7 @@ def audit_run(
     DataError
         Its data are no longer there, or are others.
     """
+    check_refits(refits)
     attacked = subject(run)
     recipe = _recipe(Path(run))
     with growing(Path(out), recipe.text(), overwrite=overwrite) as folder:
@@ -153,7 +154,17 @@ def _check_same(folder: Path, splits: list[pd.Series], mdata: md.MuData) -> None
 
 
 def cost(run: str | Path, refits: int) -> str:
-    """What refits will cost, told beforehand: their number, and the time the run's own training took."""
+    """What refits will cost, told beforehand: their number, and the time the run's own training took.
+
+    Raises
+    ------
+    RecipeError
+        Refits go in pairs.
+    ModelError
+        `run` is no run folder.
+    """
+    check_refits(refits)
+    _recipe(Path(run))
     if not refits:
         return "no refits: the likelihood-ratio attack is left out"
     file = Path(run) / LOG

@@ -103,8 +103,7 @@ def audit(
     -----
     Formulas and sources: `isthmus.share.attack`.
     """
-    if refits < 0 or refits % 2:
-        raise RecipeError("is no number of pairs of halves", where="refits", met=refits, wanted="0, 2, 4, ...")
+    check_refits(refits)
     if isinstance(model, str | Path):
         if train is not None or held_out is not None:
             raise RecipeError("a run folder says itself which samples were train", where="train", met="both")
@@ -117,6 +116,12 @@ def audit(
     parts = [None if d is None else cohort(d, names) for d in (train, held_out, valid)]
     assert parts[0] is not None
     return attack(Subject(model, parts[0], parts[1], parts[2], group), refits=refits, seed=seed)
+
+
+def check_refits(refits: int) -> None:
+    """Each half is fitted beside its complement."""
+    if refits < 0 or refits % 2:
+        raise RecipeError("is no number of pairs of halves", where="refits", met=refits, wanted="0, 2, 4, ...")
 
 
 def attack(subject: Subject, *, refits: int = REFITS, seed: int = 0) -> Report:
