@@ -1,6 +1,6 @@
 """Genes from patches of tissue and back, by a JointEmbedding: each section of a tumour predicted from the others.
 
-    python benchmarks/joint_embedding.py [--folds 0 1 2 3] [--seeds 1] [--epochs 40] [--csv FILE]
+    python benchmarks/joint_embedding.py [--folds 0 1 2 3] [--seeds 1] [--epochs 40] [--csv FILE] [--done FILE ...]
 
 Reads her2st_histology_rna below ISTHMUS_DATA (spots of four sections of one tumour: an H&E patch of 96 x 96 pixels,
 here every 2 x 2 averaged and each section's colours brought to one mean and spread; and counts of 11,755 genes:
@@ -159,10 +159,11 @@ class Section:
 
 def main(say: Callable[[str], None] = print) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3])
+    parser.add_argument("--folds", nargs="*", type=int, default=[0, 1, 2, 3])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--csv", type=Path, help="rows of these folds are left here")
+    parser.add_argument("--done", nargs="*", type=Path, default=[], help="such files of other folds, for one table")
     options = parser.parse_args()
     folds = json.loads((FOLDS / "task6_her2st_leave_section_out.json").read_text(encoding="utf-8"))["folds"]
     mdata, rows = cohort(), []
@@ -172,12 +173,12 @@ def main(say: Callable[[str], None] = print) -> None:
         rows += [{"fold": k, **row} for row in Section(mdata, folds[k], options).score()]
         done = pd.DataFrame(rows).query("fold == @k and task == 'genes from patch'")
         say(f"section {k}: {done.groupby('who', sort=False)['pearson'].mean().round(3).to_dict()}")
-    table = pd.DataFrame(rows)
+    if options.csv:
+        pd.DataFrame(rows).to_csv(options.csv, index=False)
+    table = pd.concat([*(pd.read_csv(f) for f in options.done), pd.DataFrame(rows)], ignore_index=True)
     for task, of in table.groupby("task", sort=False):
         shown = of.drop(columns=["task", "fold"]).dropna(axis=1, how="all")
         say(f"\n{task}\n{shown.groupby('who', sort=False).mean().round(3).to_string()}")
-    if options.csv:
-        table.to_csv(options.csv, index=False)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ from isthmus.plot.style import ACCENT, INK, MUTED, PAPER, WIDTH, blank, frameles
 __all__ = ["alignment_tradeoff"]
 
 
+NARROWEST = 0.05
+"""What an axis spans at least: smaller differences shall not look large."""
+
+
 class _Panel(NamedTuple):
     score: str
     title: str
@@ -23,6 +27,7 @@ class _Panel(NamedTuple):
 PANELS = (
     _Panel("task", "Task score of the joint embedding", None),
     _Panel("retrieval", "Partners among the five nearest", "chance"),
+    _Panel("between", "Variance between classes, of one modality", None),
     _Panel("prediction", "Prediction of the other modality", None),
     _Panel("rank", "Effective rank of a modality's embedding", None),
 )
@@ -33,13 +38,13 @@ def alignment_tradeoff(found: pd.DataFrame) -> Figure:
     """Scores against the weight of the alignment, a panel each, over seeds.
 
     With too little of it modalities keep their own noise and partners are not found; with too much, all that one
-    modality does not show is smoothed away, which the effective rank and the task tell.
+    modality does not show is smoothed away, which the variance between classes, the effective rank and the task tell.
 
     Parameters
     ----------
     found
         A row per weight and seed: `weight` (0 or more), and whichever there are of `task`, `retrieval` (with `chance`),
-        `prediction` and `rank`.
+        `between`, `prediction` and `rank`.
     """
     panels = [p for p in PANELS if p.score in found]
     if found.empty or not panels:
@@ -68,5 +73,8 @@ def _drawn(axes: Axes, found: pd.DataFrame, weights: np.ndarray, panel: _Panel) 
         level = float(found[panel.chance].mean())
         axes.axhline(level, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.annotate("chance", (0, level), (2, 3), textcoords="offset points", fontsize=7, color=MUTED)
+    low, high = axes.get_ylim()
+    if high - low < NARROWEST:
+        axes.set_ylim((low + high - NARROWEST) / 2, (low + high + NARROWEST) / 2)
     axes.set_xticks(range(len(weights)), [f"{w:g}" for w in weights])
     axes.set_title(panel.title, fontsize=8)
