@@ -80,6 +80,7 @@ def test_trident_files_keep_features_coordinates_and_attributes(folder):
         np.testing.assert_array_equal(found, x)
         np.testing.assert_array_equal(store.coords[rows], coords)
         np.testing.assert_allclose(mdata.mod["slide"][name].X[0], x.mean(axis=0), rtol=1e-6)
+    assert list(mdata.mod["slide"].var_names[:2]) == ["uni_v1_0000", "uni_v1_0001"]
     assert {k: store.slides[0]["attributes"][k] for k in COORDS} == COORDS
     assert store.slides[0]["attributes"]["encoder"] == "uni_v1"
 
@@ -291,6 +292,7 @@ def test_a_cohort_with_bags_comes_back_from_files(tmp_path, form):
     (tmp_path / "here").rename(tmp_path / "there")
     again = ist.read(tmp_path / "there" / ("cohort.h5mu" if form == "h5mu" else "cohort"))
     assert set(again.mod["slide"].obs_names) == set(mdata.mod["slide"].obs_names)
+    assert list(again.mod["slide"].var_names) == list(mdata.mod["slide"].var_names)
     for name in mdata.mod["slide"].obs_names:
         (a, i), (b, j) = instances(mdata, "slide", name), instances(again, "slide", name)
         np.testing.assert_array_equal(a, b)

@@ -25,7 +25,18 @@ import pandas as pd
 
 from isthmus.data.bag_rows import of_column
 from isthmus.data.bag_write import SAMPLES
-from isthmus.data.bags import BAG, STORE, VERSION, Part, as_adata, build_store, cache_folder, is_bag, temporary
+from isthmus.data.bags import (
+    BAG,
+    STORE,
+    VERSION,
+    Part,
+    as_adata,
+    build_store,
+    cache_folder,
+    feature_names,
+    is_bag,
+    temporary,
+)
 from isthmus.data.bombs import check_hdf5, damage
 from isthmus.data.images import is_image
 from isthmus.data.source import Source, existing, expand
@@ -282,7 +293,8 @@ def _stored(parts: Sequence[Part], files: Sequence[SlideFile]) -> Path:
         return folder
     width = files[0].shape[1]
     dtype = "float16" if all(f.dtype == "float16" for f in files) else "float32"
-    features = [f"feature_{j:04d}" for j in range(width)]
+    encoders = [str(e) for f in files if (e := f.attributes.get("encoder")) not in (None, "None")]
+    features = feature_names(encoders[0] if encoders else None, width)
     size = sum(p.length for p in parts) * width * np.dtype(dtype).itemsize / 1e9
     log.info(
         "%d instances of %d features go into one file of %.2f GB: %s", sum(p.length for p in parts), width, size, folder

@@ -42,6 +42,7 @@ __all__ = [
     "bags_of",
     "build_store",
     "cache_folder",
+    "feature_names",
     "is_bag",
     "temporary",
 ]
@@ -232,6 +233,11 @@ def _loaded(part: Part, width: int) -> tuple[np.ndarray, np.ndarray | None]:
             met=float(values[i, j]), wanted="a number", hint="encode the slide again, or leave it out",
         )  # fmt: skip
     return values, where
+
+
+def feature_names(encoder: str | None, width: int) -> list[str]:
+    """Names of an encoder's features, so that a model does not take those of another for its own."""
+    return [f"{encoder or 'feature'}_{j:04d}" for j in range(width)]
 
 
 def cache_folder() -> Path:

@@ -16,7 +16,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from isthmus.data.bags import Part, as_adata, build_store, temporary
+from isthmus.data.bags import Part, as_adata, build_store, feature_names, temporary
 from isthmus.data.simulation_samples import Samples
 from isthmus.data.simulation_settings import BagSettings, Simulation
 
@@ -58,7 +58,7 @@ def draw_bags(s: Simulation, name: str, samples: Samples, here: np.ndarray) -> D
     weights = rng.normal(size=(f, z.shape[1]))
     weights /= np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
     plan = Plan(weights, APART * rng.normal(size=(TYPES, f)), MARK * rng.choice([-1.0, 1.0], f) / np.sqrt(2), s.noise)
-    features = [f"{name}_{j:04d}" for j in range(f)]
+    features = feature_names(str(SAID["encoder"]), f)
     shift, shifts = _shift(s, name, samples, features)
     parts, informative = [], []
     for i in range(s.n):
