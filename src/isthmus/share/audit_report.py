@@ -130,12 +130,17 @@ class Report:
         found = []
         if self.worst["auc"] > LITTLE:
             found.append(
-                "Membership: fewer epochs or earlier stopping (training.patience), a narrower network (model.hidden, "
+                "Membership: fewer epochs (training.patience stops too late for it), a narrower network (model.hidden, "
                 "model.latent), more dropout and weight decay, a larger model.beta, more training samples. Each lowers "
                 "what is remembered without a guarantee."
             )
             if not self.privacy:
-                found.append("Private training (training.private) bounds membership inference whatever the attack.")
+                found.append("Private training (training.private) bounds what weights tell, whatever the attack.")
+            else:
+                found.append(
+                    "What private training leaves is told by what it does not cover: leave out steps that learn means "
+                    "and standard deviations of the training samples, and scale by public constants."
+                )
         if len(self.attributes) and (self.attributes["lower"] > self.attributes["majority"]).any():
             found.append(
                 "Annotations: share no embeddings; take what must not be told out of them (confounders), and give "

@@ -21,8 +21,8 @@ from isthmus.loading import load
 from isthmus.recipe import Recipe, load_recipe, versions
 from isthmus.report import page
 from isthmus.report.audit import AuditResults, audit_page
-from isthmus.share.auditing import REFITS, Subject, attack, check_refits
 from isthmus.share.audit_report import Report
+from isthmus.share.auditing import REFITS, Subject, attack, check_refits
 
 __all__ = ["audit_run", "cost", "subject", "write"]
 
