@@ -94,15 +94,7 @@ def fit(
     RunError
         The loss is no longer finite, or the memory does not hold a batch.
     """
-    if not isinstance(model, Config):
-        raise RecipeError(
-            "is not the settings of a model", where="model", met=model, wanted="such as ist.VAE(latent=8)"
-        )
-    training = (
-        validate(Training, training, where="training") if isinstance(training, Mapping) else training or Training()
-    )
-    if training.tensorboard and keeper is None and watch is None:
-        log.warning("training.tensorboard writes into a run folder: fit() alone has none, and writes nothing")
+    training = _checked(model, training, alone=keeper is None and watch is None)
     train = cohort(train, ("data",))
     _check_samples(train, valid)
     train, valid = set_aside(train, valid, training)
@@ -141,6 +133,17 @@ def fit(
         recipe["privacy"] = spent
         log.info("%s", private.said(spent))
     return Fitted(module, preparation, recipe, history, moments)
+
+
+def _checked(model: Any, training: Training | Mapping[str, Any] | None, *, alone: bool) -> Training:
+    """The settings of the loop; `alone`: nobody made a run folder for what they ask to be written."""
+    if not isinstance(model, Config):
+        wanted = "such as ist.VAE(latent=8)"
+        raise RecipeError("is not the settings of a model", where="model", met=model, wanted=wanted)
+    keys = validate(Training, training, where="training") if isinstance(training, Mapping) else training or Training()
+    if keys.tensorboard and alone:
+        log.warning("training.tensorboard writes into a run folder: fit() alone has none, and writes nothing")
+    return keys
 
 
 def _check_samples(train: md.MuData, valid: Data | None) -> None:

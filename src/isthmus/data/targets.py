@@ -13,7 +13,7 @@ import pandas as pd
 from isthmus.data.obs import class_codes, class_names
 from isthmus.data.outcome import survival_of
 from isthmus.errors import DataError, closest
-from isthmus.types import Covariate, Target
+from isthmus.labels import Covariate, Target
 
 __all__ = ["column", "covariate_of", "encoded", "is_number", "numbers", "target_values"]
 

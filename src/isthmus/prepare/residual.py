@@ -19,8 +19,8 @@ from jaxtyping import Float
 
 from isthmus.data.targets import column, encoded
 from isthmus.errors import RecipeError
+from isthmus.labels import Covariate
 from isthmus.prepare.prepared import Prepared
-from isthmus.types import Covariate
 
 __all__ = ["Residual", "ols"]
 
