@@ -74,7 +74,7 @@ def test_what_knows_more_predicts_better_and_too_steep_a_risk_is_found():
 def test_folds_on_different_scales_are_pooled_within_folds():
     folds = [split(seed=0), split(seed=1), split(seed=2)]
     moved = [
-        replace(f, risks={k: (a * 3 + 10 * i, b * 3 + 10 * i) for k, (a, b) in f.risks.items()})
+        replace(f, risks={k: (a * 3**i + 10 * i, b * 3**i + 10 * i) for k, (a, b) in f.risks.items()})
         for i, f in enumerate(folds)
     ]
     plain, shifted = judged(*folds), judged(*moved)

@@ -107,6 +107,15 @@ DEFINITIONS = {
         "dimensions; of dimensions matched one to one; share of variance after the best rotation (Procrustes); linear "
         "CKA."
     ),
+    "Harrell's and Uno's C": (
+        "0..1, chance 0.5: share of pairs of samples, the earlier time of which is an event, that the predicted risk "
+        "puts into the right order. Uno's weighs an event by 1/G(t−)², G being the Kaplan-Meier curve of the censoring "
+        "of the train samples, and so does not depend on who was censored."
+    ),
+    "Brier score and AUC of survival": (
+        "Brier: mean squared error of the predicted survival, weighed by 1/G, integrated over time; lower is better. "
+        "AUC: those to whom the event has happened by a time against those to whom it has not."
+    ),
     "η²": ("Share of a latent dimension's variance that lies between the classes of the annotation (0..1)."),
     "Loss terms": (
         "Reconstruction: negative log-likelihood summed over observed features, averaged over samples, weighted "

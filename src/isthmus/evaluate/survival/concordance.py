@@ -27,7 +27,7 @@ Kind = Literal["harrell", "uno"]
 @no_type_check  # what numba compiles must not be wrapped by the tests' type checks
 @njit(cache=True, nogil=True)
 def _count(rank, moment, event, weight, mass):  # noqa: ANN001, ANN202
-    """Concordant, tied and comparable pairs, in weight; samples in descending time, censored first at a time."""
+    """Concordant, tied and comparable pairs, in weight; samples in descending time; at one time, censored ones first."""
     n, size = len(rank), rank.max() + 1
     tree, equal = np.zeros(size + 1), np.zeros(size)
     total = concordant = tied = pairs = 0.0
@@ -88,7 +88,7 @@ class Pairs:
             share = g.before(times)
             weight = np.divide(1.0, share**2, out=np.zeros(len(times)), where=share > 0)
         weight = np.where(times < limit, weight, 0.0)
-        order = np.lexsort((events, -times))
+        order = np.argsort(-times, kind="stable")
         return cls(order, times[order], events[order].astype(np.int64), weight[order])
 
     def concordance(self, risk: np.ndarray, mass: np.ndarray | None = None) -> float:
