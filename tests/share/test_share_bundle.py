@@ -127,7 +127,8 @@ def test_nothing_that_was_kept_is_lost(site):
         assert str(rows.loc[pseudonym, "seen"]) == obs.loc[known[pseudonym], "seen"][:4]
     manifest = json.loads((place / "bundle" / "manifest.json").read_bytes())
     assert manifest["canary"]["found"] == 0
-    assert manifest["risk_accepted"] is False
+    assert manifest["risk_accepted"] is True
+    assert "weaker" in manifest["risks"][0]
     assert manifest["files"]["embedding.h5ad"]["class"] == "personal"
     assert "clinic" not in json.dumps(manifest)
 
@@ -333,6 +334,8 @@ def test_a_model_above_the_threshold_needs_a_word(site, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["isthmus.share.auditing"], "audit", lambda run, **_: Found())
     with pytest.raises(RecipeError, match=r"gives away.*0\.83"):
         ist.share.bundle(place / "run", tmp_path / "b", key=place / "project.key", refits=0)
+    with pytest.raises(RecipeError, match="leaves out the likelihood-ratio attack"):
+        ist.share.bundle(place / "run", tmp_path / "b", key=place / "project.key", policy={"threshold": 1}, refits=0)
     ist.share.bundle(place / "run", tmp_path / "b", key=place / "project.key", refits=0, accept_risk=True)
     tree = json.loads((tmp_path / "b" / "manifest.json").read_bytes())
     assert tree["risk_accepted"] is True

@@ -100,7 +100,8 @@ def bundle(
     policy
         See `isthmus.share.policy.Policy`; without one no metadata leave.
     refits
-        Of the audit's likelihood-ratio attack: how often the recipe is fitted again, even; 0 leaves that attack out.
+        Of the audit's likelihood-ratio attack: how often the recipe is fitted again, even. 0 leaves that attack out,
+        which is a risk to accept: the other one is far weaker.
     accept_risk
         Share a model that the audit finds above the policy's threshold, or that could not be audited; the manifest
         says so.
@@ -172,17 +173,24 @@ def _audited(house: House, policy: Policy, refits: int, *, accept: bool) -> tupl
                 error.what, where=error.where, met=error.met, wanted=error.wanted, hint=error.hint or hint
             ) from None
         return None, ["The model was not audited; it was shared all the same."]
-    if found["auc"] is not None and found["auc"] > policy.threshold:
+    above = found["auc"] is not None and found["auc"] > policy.threshold
+    if above and not accept:
+        raise RecipeError(
+            "the model gives away who it was trained on", where="audit", met=f"AUC {found['auc']:.2f}",
+            wanted=f"at most {policy.threshold:.2f}",
+            hint="train it with fewer epochs, more dropout or training.private, or say --accept-risk\n"
+            "to share it all the same (the manifest will say so)",
+        )  # fmt: skip
+    if not refits and not accept:
+        hint = "the weaker attack alone may find little where this one finds nearly all: raise refits, or --accept-risk"
+        raise RecipeError("leaves out the likelihood-ratio attack", where="refits", met=0, hint=hint)
+    risks = []
+    if above:
         said = f"Membership inference reaches AUC {found['auc']:.2f}, above the threshold of {policy.threshold:.2f}"
-        if not accept:
-            raise RecipeError(
-                "the model gives away who it was trained on", where="audit", met=f"AUC {found['auc']:.2f}",
-                wanted=f"at most {policy.threshold:.2f}",
-                hint="train it with fewer epochs, more dropout or training.private, or say --accept-risk\n"
-                "to share it all the same (the manifest will say so)",
-            )  # fmt: skip
-        return found, [f"{said}; it was shared all the same."]
-    return found, []
+        risks.append(f"{said}; it was shared all the same.")
+    if not refits:
+        risks.append("Only the weaker membership attack was tried; the likelihood ratio may find far more.")
+    return found, risks
 
 
 def _fill(draft: Draft) -> None:
