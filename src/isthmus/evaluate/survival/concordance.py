@@ -27,7 +27,7 @@ Kind = Literal["harrell", "uno"]
 @no_type_check  # what numba compiles must not be wrapped by the tests' type checks
 @njit(cache=True, nogil=True)
 def _count(rank, moment, event, weight, mass):  # noqa: ANN001, ANN202
-    """Concordant, tied and comparable pairs, in weight; samples in descending time; at one time, censored ones first."""
+    """Concordant, tied and comparable pairs, in weight; samples in descending time."""
     n, size = len(rank), rank.max() + 1
     tree, equal = np.zeros(size + 1), np.zeros(size)
     total = concordant = tied = pairs = 0.0
