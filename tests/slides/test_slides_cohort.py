@@ -52,6 +52,9 @@ def test_dicom_files_of_a_folder_are_one_slide(tmp_path):
         (tmp_path / "case1" / name).write_bytes(b"x")
     assert [(e.name, e.path) for e in listed_slides([tmp_path])] == [("case1", tmp_path / "case1")]
     assert [e.name for e in listed_slides([tmp_path / "case1"])] == ["case1"]
+    (tmp_path / "case1" / "other.png").write_bytes(b"x")
+    with pytest.raises(DataError, match="beside others"):
+        listed_slides([tmp_path / "case1"])
 
 
 def test_lists_give_names_and_scales(folder, tmp_path):

@@ -203,4 +203,4 @@ def _end(found: Any, done: str, hint: str) -> None:
     from isthmus.errors import DataError
 
     if n := int((found["error"] != "").sum()):
-        raise DataError(f"{n} of {len(found)} slides could not be {done}", hint=hint)
+        raise DataError(f"{n} of {len(found)} slides could not be {done}", hint=hint if n < len(found) else "")

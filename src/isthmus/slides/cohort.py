@@ -92,7 +92,7 @@ def listed_slides(sources: Sequence[str | Path], *, mpp: float | int | None = No
 def _entries(source: Path, mpp: float | None) -> Iterator[Entry]:
     if source.suffix.lower() in LISTS:
         yield from _of_list(source, mpp)
-    elif source.is_dir() and not list(source.glob("*.dcm")):
+    elif source.is_dir() and not _dicom_alone(source):
         inside = (p for p in sorted(source.iterdir()) if not p.name.startswith("."))
         for path in inside:
             if any(path.glob("*.dcm")) if path.is_dir() else path.suffix.lower() in SUFFIXES:
@@ -101,6 +101,15 @@ def _entries(source: Path, mpp: float | None) -> Iterator[Entry]:
         yield Entry(source, name_of(source), otherwise=mpp)
     else:
         raise DataError("there is no such file or folder", where=str(source))
+
+
+def _dicom_alone(folder: Path) -> bool:
+    """Whether the files of a folder are those of one DICOM slide."""
+    suffixes = {p.suffix.lower() for p in folder.iterdir() if not p.name.startswith(".")}
+    if ".dcm" in suffixes and (other := suffixes & set(SUFFIXES) - {".dcm"}):
+        hint = "give each DICOM slide a folder of its own, or name the slides in a list"
+        raise DataError("holds DICOM files beside others", where=str(folder), met=listed(sorted(other)), hint=hint)
+    return ".dcm" in suffixes
 
 
 def _of_list(source: Path, mpp: float | None) -> Iterator[Entry]:
@@ -319,7 +328,7 @@ def _apart(
 ) -> Iterator[tuple[Entry, Any]]:
     """In several processes; a process that dies takes down what had not been done, slide by slide told."""
     context = multiprocessing.get_context("spawn")
-    number = min(workers, len(slides))
+    number, before = min(workers, len(slides)), set(multiprocessing.active_children())
     with ProcessPoolExecutor(number, mp_context=context, initializer=_worker, initargs=(number,)) as pool:
         waiting = {pool.submit(_attempt, work, entry): entry for entry in slides}
         try:
@@ -330,10 +339,13 @@ def _apart(
                     yield waiting[future], "a worker died (no memory?): run again, perhaps with fewer --workers"
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - before:
+                child.terminate()  # what it had saved stays
             raise
 
 
 def _worker(number: int) -> None:
     """An interrupted worker goes silently; what it had saved stays. The cores are shared between workers."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))

@@ -26,7 +26,7 @@ from isthmus.slides.slide import Slide
 from isthmus.slides.tiles import Tiles, read_tile
 
 log = logging.getLogger("isthmus.slides")
-CHUNK = 2048
+CHUNK = 512
 """Tiles between two savings, about."""
 ROWS = 256
 """Tiles in a chunk of the HDF5 file."""
