@@ -62,6 +62,8 @@ def test_a_number_is_told_by_r2():
     said = said_of_confounders(found({"VAE": (-0.2, 0.3)}, site="age", metric="r2"), pd.DataFrame(), model="VAE")
     assert "R² −.200" in said[0]
     assert "(0 is chance)" in said[0]
+    absent = found({"VAE": (-0.2, -0.1), "pca": (0.2, 0.1)}, site="age", metric="r2").assign(difference_upper=0.3)
+    assert len(said_of_confounders(absent, pd.DataFrame(), model="VAE")) == 1
 
 
 @pytest.mark.parametrize(
@@ -69,10 +71,11 @@ def test_a_number_is_told_by_r2():
 )
 def test_labels_across_sites_are_beside_pca(pca, told):
     said = said_of_confounders(pd.DataFrame(), labels({"VAE": (0.8, 0.75, 0.7), "pca": (0.8, 0.7, pca)}), model="VAE")
-    assert said[0].startswith(
+    assert said[1].startswith(
         "type, read off VAE at a study that the probe has not seen: balanced accuracy .700 (inside"
     )
-    assert told in said[0]
+    assert said[0] == "study cannot be looked for: no test sample has a value of it that train has."
+    assert told in said[1]
 
 
 def test_plain_regression_is_said_to_be_ahead_only_where_it_is():
@@ -84,6 +87,7 @@ def test_plain_regression_is_said_to_be_ahead_only_where_it_is():
         "labels are read across study as well or better."
     )
     assert baseline_ahead(found({**WHO, "pca_without": (0.5, 0.99)}), same, model="VAE") == []
+    assert baseline_ahead(found({"VAE": (0.5, 0.55), "pca_without": (0.4, 0.4)}), same, model="VAE") == []  # not found
     assert baseline_ahead(pd.DataFrame(), pd.DataFrame(), model="VAE") == []
 
 

@@ -121,6 +121,9 @@ def said_of_confounders(found: pd.DataFrame, labels: pd.DataFrame, *, model: str
     for confounder in dict.fromkeys(found["confounder"]) if len(found) else ():
         of = found[(found["confounder"] == confounder) & found["metric"].isin(CHANCE)]
         said += _of_probes(printable(confounder), of, model)
+    known = set(found["confounder"]) if len(found) else set()
+    away = [s for s in dict.fromkeys(labels["confounder"]) if s not in known] if len(labels) else []
+    said += [f"{printable(s)} cannot be looked for: no test sample has a value of it that train has." for s in away]
     if len(labels):
         for (label, site), rows in labels.groupby(["label", "confounder"], sort=False):
             said += _of_label(printable(label), printable(site), rows, model)
@@ -149,7 +152,8 @@ def _of_probes(confounder: str, of: pd.DataFrame, model: str) -> list[str]:
     elif forest["mean"] - linear["mean"] > CLEAR and forest["lower"] > chance:
         said.append(f"The forest finds more of {confounder} than the linear probe: what is left is not linear.")
     differences = [r.get("difference_upper", np.nan) for r in (linear, forest)]
-    if ("pca", "linear") in rows and not any(d < 0 for d in differences):
+    there = any(r["lower"] > chance for r in (linear, forest))
+    if there and ("pca", "linear") in rows and not any(d < 0 for d in differences):
         said.append(f"{model} does not hold less of {confounder} than PCA by either probe.")
     return said
 
@@ -185,6 +189,9 @@ def baseline_ahead(found: pd.DataFrame, labels: pd.DataFrame, *, model: str) -> 
     for confounder in dict.fromkeys(found["confounder"]) if len(found) else ():
         of = found[(found["confounder"] == confounder) & found["metric"].isin(CHANCE)]
         of = of[of["fitted"] == ("train" if (of["fitted"] == "train").any() else "test")]
+        ours = of[of["representation"] == model]
+        if not (ours["lower"] > ours["metric"].map(CHANCE)).any():
+            continue
         worst = of.groupby("representation")["mean"].max()
         if not {model, "pca_without"} <= set(worst.index) or worst["pca_without"] > worst[model] - HALF:
             continue
