@@ -263,7 +263,8 @@ def _over_folds(folds: Sequence[Fold], pairs: Sequence[Pairs], names: Sequence[s
     for n, v in values.items():
         of = nadeau_bengio(v, *sizes)
         sd = float(np.nanstd(v, ddof=1)) if (~np.isnan(v)).sum() > 1 else float("nan")
-        row = {"representation": n, "value": of.mean, "sd": sd, "lower": of.lower, "upper": of.upper}
+        lower, upper = (float(np.clip(end, 0, 1)) for end in (of.lower, of.upper))
+        row = {"representation": n, "value": of.mean, "sd": sd, "lower": lower, "upper": upper}
         if n != names[0]:
             gap = nadeau_bengio(v - values[names[0]], *sizes)
             row |= {"difference": gap.mean, "difference_lower": gap.lower, "difference_upper": gap.upper, "p": gap.p}
