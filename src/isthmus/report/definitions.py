@@ -116,6 +116,13 @@ DEFINITIONS = {
         "Brier: mean squared error of the predicted survival, weighed by 1/G, integrated over time; lower is better. "
         "AUC: those to whom the event has happened by a time against those to whom it has not."
     ),
+    "Confounders": (
+        "How well a fresh logistic (ridge) regression and a random forest find a site or another confounder in the "
+        "embedding: AUC 0.5 (R² 0) is not at all. Fresh: cross-validated among the test samples. Labels: all sites "
+        "together; the same predictions inside each site, mean over sites; at sites that the probe was not fitted on. "
+        "Partial correlation: of a latent dimension with the one, the other held fixed, by least squares; for classes "
+        "the multiple correlation, 0..1."
+    ),
     "η²": ("Share of a latent dimension's variance that lies between the classes of the annotation (0..1)."),
     "Loss terms": (
         "Reconstruction: negative log-likelihood summed over observed features, averaged over samples, weighted "
