@@ -3,7 +3,7 @@
     python benchmarks/confounders.py [stemcells|stad] [--methods NAME ...] [--csv FILE]
 
 `stemcells`: RNA of 125 cell lines from four studies (of mixOmics, Rohart et al. 2017): should know the cell type, not
-the study. `stad`: RNA and mutations of stomach cancers at seven sites of at least 20 patients each (TCGA by way of UCSC
+the study. `stad`: RNA and mutations of stomach cancers at six sites of at least 20 patients each (TCGA by way of UCSC
 Xena Toil, github.com/mahmoodlab/SurvPath): the grade, not the site. Both below ISTHMUS_DATA. Eight dimensions each.
 
 Weights of the penalties were tried (1, 10, 100, 500) on two of the folds of `stemcells`, so there they are a little too
