@@ -99,7 +99,7 @@ class Task(nn.Module):
         """Cox over the whole of train: this batch, and what the other samples' log risks were when last seen."""
         if not self.training or self.memory is None or self.outcome is None:
             return self.loss(answer, labels, batch)
-        risk, index = answer.squeeze(1).float(), batch.index
+        risk, index = answer.squeeze(1).to(self.memory.dtype), batch.index
         usable = torch.isfinite(labels).all(dim=1)
         self.memory[index] = torch.where(usable, risk.detach(), torch.nan)
         inside = torch.zeros_like(self.memory, dtype=torch.bool)

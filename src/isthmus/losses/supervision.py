@@ -18,7 +18,7 @@ def cross_entropy(
     known = codes >= 0
     if not known.any():
         return logits.sum() * 0.0
-    return functional.cross_entropy(logits[known].float(), codes[known], weights)
+    return functional.cross_entropy(logits[known].float(), codes[known], None if weights is None else weights.float())
 
 
 def squared_error(predicted: Float[Tensor, " n"], values: Float[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -12,7 +12,7 @@ from isthmus.report.blocks import Block, Section, TableBlock
 TITLE = "Predictions"
 LEAD = (
     "What the heads predict of the test samples. Beside them logistic, ridge and ridge Cox regression on as many "
-    "principal components, and on all features where these are not too many; their penalties are chosen in train."
+    "principal components, and on all features where these are not too many; penalties of ridges are chosen in train."
 )
 NAMES = {"pca": "linear on PCA", "raw": "linear on all features"}
 METRICS = {"auc": "AUC", "r2": "R²", "harrell": "Harrell's C"}
