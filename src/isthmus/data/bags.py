@@ -82,6 +82,10 @@ class Store:
             raise DataError("the instances of its bags are not there", where=str(folder), hint=hint) from error
         self.place = {k: i for i, k in enumerate(self.keys)}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process opens the files, instead of being sent what stands in them."""
+        return _opened, (str(self.folder),)
+
     @cached_property
     def coords(self) -> np.ndarray | None:
         """N x 2, where there are any."""

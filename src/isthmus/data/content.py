@@ -13,6 +13,8 @@ __all__ = ["content_of", "fingerprint"]
 PIECE = 1 << 22
 MOST_HASHED = 1 << 30
 """Bytes of a file that its fingerprint reads; of the rest it takes the size."""
+PLACES = ("path", "slides")
+"""Keys of a source that name files."""
 
 
 def fingerprint(data: Mapping[str, Any]) -> str:
@@ -25,7 +27,7 @@ def fingerprint(data: Mapping[str, Any]) -> str:
 
     def content(node: Any) -> Any:
         if isinstance(node, dict):
-            files = {k: content_of(Path(v)) for k, v in node.items() if k == "path" and isinstance(v, str)}
+            files = {k: content_of(Path(v)) for k, v in node.items() if k in PLACES and isinstance(v, str)}
             return {k: files.get(k) or content(v) for k, v in node.items()}
         return [content(v) for v in node] if isinstance(node, list) else node
 
