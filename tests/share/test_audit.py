@@ -17,8 +17,9 @@ from isthmus.recipe import parse_recipe
 from isthmus.share.attack import halves, likelihood_ratio, matched, roc, scored, tpr_at
 from isthmus.share.attack_attributes import attributes, inferable
 from isthmus.share.attack_features import features
-from isthmus.share.auditing import audit, losses
+from isthmus.share.audit_losses import losses
 from isthmus.share.audit_run import audit_run, subject
+from isthmus.share.auditing import audit
 from isthmus.training.settings import Training
 
 NOISY = {"n": 120, "widths": (("rna", 60),), "noise": 1.0}
@@ -91,6 +92,18 @@ def test_losses_are_the_squared_errors_of_what_is_observed():
     assert np.isnan(found[:8, 1]).all()
     assert np.isfinite(found[8:]).all()
     assert np.isnan(x).any()
+
+
+def test_a_head_adds_the_cross_entropy_of_its_answer():
+    mdata = linear(n=40)
+    model = fit(Autoencoder(latent=3, hidden=(8,)), mdata, heads={"kind": {"kind": "class"}},
+                training=Training(epochs=2, patience=None))  # fmt: skip
+    mdata.obs["kind"] = mdata.obs["kind"].where(np.arange(40) > 4)
+    found = losses(model, mdata)
+    said, labels = model.predict(mdata), mdata.obs["kind"]
+    expected = [np.nan if pd.isna(c) else -np.log(said[f"kind/{c}"].iloc[i]) for i, c in enumerate(labels)]
+    assert found.shape == (40, 3)
+    np.testing.assert_allclose(found[:, 2], expected, rtol=1e-6)
 
 
 def test_an_overfitted_model_is_told_and_an_untrained_one_is_not():

@@ -14,7 +14,7 @@ from isthmus import VAE, Autoencoder, Training, fit, load, registry, split
 from isthmus.data.batches import samples
 from isthmus.errors import RecipeError
 from isthmus.share.attack import scored, threshold
-from isthmus.share.auditing import losses
+from isthmus.share.audit_losses import losses
 from isthmus.training import engine, private
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.private_steps import Privately, rows
@@ -76,7 +76,6 @@ def looped(model, batch, player="model"):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_architecture_is_trained_privately_or_refused_by_name_with_a_reason(name):
     mdata = linear(n=60, missing=0.05, absent=6)
-    model = registry.get(name)
     if name in ALLOWED:
         fitted = fit(config(name), mdata, training=settings())
         assert fitted.recipe["privacy"]["epsilon"] <= 8

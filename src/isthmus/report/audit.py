@@ -19,7 +19,7 @@ WORDS = {
     "Membership": "Whether a sample was in training. AUC: how often a member looks more like one than another sample "
     "does; .5 is chance. `tpr_at_fpr_01`: the share of members found where one other sample in a hundred is taken for "
     "one (.01 is chance); of few samples, those that lie above all others. Intervals: 95 %, a bootstrap over samples.",
-    "Threshold": "Samples of low loss are taken for members (Yeom et al. 2018, https://arxiv.org/abs/1709.01604).",
+    "Threshold": "Samples of low loss (of each modality, and of heads) are taken for members (Yeom et al. 2018, https://arxiv.org/abs/1709.01604).",
     "Likelihood ratio": "The recipe is fitted again on random halves; a sample is a member if its loss looks more as "
     "in the refits that had it than in those that had not (LiRA with few refits: Carlini et al. 2022, "
     "https://arxiv.org/abs/2112.03570).",

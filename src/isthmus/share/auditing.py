@@ -14,20 +14,19 @@ import anndata as ad
 import mudata as md
 import numpy as np
 import pandas as pd
-import torch
 
 from isthmus.assess import Scale, joined, model_name
 from isthmus.config import Config, copy_with
 from isthmus.data.accepted import Data, cohort
-from isthmus.data.batches import samples
 from isthmus.data.cohort import build, quiet, take_samples
-from isthmus.errors import DataError, ModelError, RecipeError
-from isthmus.fitted import EMBED_BATCH, Fitted
+from isthmus.errors import DataError, RecipeError
+from isthmus.fitted import Fitted
 from isthmus.fitting import fit, set_aside
 from isthmus.loading import config
 from isthmus.share.attack import halves, likelihood_ratio, roc, scored, threshold
 from isthmus.share.attack_attributes import attributes, inferable
 from isthmus.share.attack_features import features
+from isthmus.share.audit_losses import losses
 from isthmus.share.audit_report import MEMBERSHIP, Report
 from isthmus.training.settings import Training
 
@@ -187,36 +186,6 @@ def _training(subject: Subject) -> dict[str, Any]:
     keys = subject.keys or {}
     given = keys.get("training", subject.fitted.recipe["training"])
     return dict(given.model_dump() if isinstance(given, Config) else given)
-
-
-@torch.no_grad()
-def losses(fitted: Fitted, mdata: md.MuData) -> np.ndarray:
-    """Mean loss over the observed features of each modality, samples x modalities; NaN where a sample lacks one.
-
-    Raises
-    ------
-    ModelError
-        The model reconstructs nothing.
-    """
-    parts = []
-    every = samples(fitted.preparation.transform(mdata), fitted.spec)
-    fitted.module.eval()
-    for batch in every.batches(EMBED_BATCH):
-        x_hat = fitted.module(batch).x_hat
-        if not x_hat:
-            raise ModelError("reconstructs nothing: there is no loss to attack", where=model_name(fitted))
-        columns = []
-        for m in fitted.spec.names:
-            if m not in x_hat:
-                columns.append(torch.full((len(batch),), torch.nan))
-                continue
-            seen = batch.observed[m].expand_as(batch.x[m])
-            total = (x_hat[m].nll(batch.x[m]) * seen).sum(dim=1)
-            if m in batch.outside:
-                total = total + batch.outside[m] * batch.present(m)
-            columns.append(torch.where(seen.any(dim=1), total / seen.sum(dim=1).clamp(min=1), torch.nan))
-        parts.append(torch.stack(columns, dim=1))
-    return torch.cat(parts).double().numpy()
 
 
 def _refitted(subject: Subject, pool: md.MuData, *, refits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
