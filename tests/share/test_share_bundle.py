@@ -170,6 +170,8 @@ def test_a_wrong_key_gives_nothing_back(site, tmp_path):
     with pytest.raises(DataError, match="was not made with this key"):
         ist.share.reverse(place / "bundle", tmp_path / "named", key=tmp_path / "other.key")
     assert not (tmp_path / "named").exists()
+    with pytest.raises(DataError, match="lies within the bundle"):
+        ist.share.reverse(place / "bundle", place / "bundle" / "named", key=place / "project.key")
     found = ist.share.verify(place / "bundle", key=tmp_path / "other.key")
     assert "was not made with this key" in found.problems[0].what
 

@@ -25,26 +25,9 @@ from isthmus.store import Stored
 __all__ = ["Renamer", "pseudonymise"]
 
 COLUMN_KEYS = frozenset(
-    [
-        "by",
-        "censoring",
-        "class_column",
-        "classes",
-        "column",
-        "columns",
-        "covariates",
-        "event",
-        "group",
-        "id_column",
-        "label",
-        "labels",
-        "order",
-        "strata",
-        "stratify",
-        "target",
-        "time",
-    ]
-)
+    ("by", "censoring", "class_column", "classes", "column", "columns", "covariates", "event", "group", "id_column",
+     "label", "labels", "leave_out", "order", "sites", "strata", "stratify", "target", "time")
+)  # fmt: skip
 """Keys of a recipe under which columns of obs are named."""
 BEFORE_COLUMNS = ("head", "auxiliary", "adversary", "hsic", "correlation", "confounder")
 """Parts of the names of loss terms and targets after which a head or a column is named."""
@@ -196,7 +179,7 @@ class Renamer:
             return [v for m in made for v in (m if isinstance(m, tuple) else (m,))]
         if not isinstance(node, str):
             return node
-        if key in COLUMN_KEYS and node in self.columns:
+        if node in self.columns and (key in COLUMN_KEYS or node not in vocabulary()):
             return self.columns[node]
         found = tuple(dict.fromkeys(o[node] for o in (*self.outputs.values(), *self.inputs.values()) if node in o))
         if found and key not in ("name", "kind"):
@@ -204,7 +187,7 @@ class Renamer:
         return _no_path(node, key)
 
     def _key(self, key: str, *, column: bool) -> str:
-        return self.columns.get(key, key) if column else key
+        return self.columns.get(key, key) if column or key not in vocabulary() else key
 
 
 def _mapped(node: Any, of: Callable[[str, str], str], key: str = "") -> Any:

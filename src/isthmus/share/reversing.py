@@ -61,6 +61,8 @@ def reverse(
     out = Path(out)
     if out.exists() and not overwrite:
         raise DataError("exists", where=str(out), hint="add --overwrite to replace it")
+    if out.resolve().is_relative_to(Path(bundle).resolve()):
+        raise DataError("lies within the bundle", where=str(out), wanted="another folder")
     with as_folder(bundle) as folder, TemporaryDirectory(prefix="isthmus-") as place:
         secret = read_key(key, outside=(folder, out, bundle) if Path(bundle).is_dir() else (folder, out))
         known = _known(folder, str(bundle), secret, None if names is None else Path(names))
