@@ -18,6 +18,7 @@ import isthmus as ist
 from isthmus.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("ISTHMUS_DATA", ROOT / "../shared/data")).absolute()
 CLINICAL = {"luad": ["age", "is_female"]}
 STAGED = ["age", "is_female", "stage"]
 
@@ -30,8 +31,10 @@ def main():
     arguments = parser.parse_args()
     found = []
     for cohort in arguments.cohorts:
-        os.environ["COHORT"] = cohort
-        keys = [f"compare.rows.clinical={CLINICAL.get(cohort, STAGED)}"]
+        files = {"read.rna": "rnaseq.parquet", "read.cnv": "cnv.parquet", "read.mutation": "mut.parquet"}
+        files["obs"] = "clinical.csv"
+        keys = [f"data.{k}={DATA / 'tcga_cohorts' / cohort / name}" for k, name in files.items()]
+        keys.append(f"compare.rows.clinical={CLINICAL.get(cohort, STAGED)}")
         recipe = load_recipe(ROOT / "examples" / "modality_rows.yaml", keys)
         compared = ist.compare(recipe, Path(arguments.out) / cohort, workers=arguments.workers)
         print(f"\n{cohort}")

@@ -26,6 +26,14 @@ FEWER = {
 }
 FEWER |= {"share_brca": ("evaluate.latent=null", "evaluate.alignment=null")}
 FEWER |= {"survival_luad": ("data.split.folds=2",)}
+FEWER |= {
+    "modality_rows": (
+        "data.split.folds=2",
+        "evaluate.translation=null",
+        "evaluate.alignment=null",
+        "evaluate.latent=null",
+    )
+}
 SAMPLES = {"pancan12": 2421, "brca": 956, "citeseq": 5484, "acc_mosaic": 92, "simulated": 400}
 
 

@@ -28,7 +28,8 @@ LEAD = (
 class HasRows(Protocol):
     """A result with a table of rows, or without."""
 
-    rows: pd.DataFrame | None
+    @property
+    def rows(self) -> pd.DataFrame | None: ...
 
 
 def rows_section(results: HasRows) -> Section:
