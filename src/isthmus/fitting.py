@@ -111,6 +111,7 @@ def fit(
         _check_values(prepared[m], m, likelihoods[m])
     spec = replace(_spec(prepared, likelihoods), **asked.learnt(train.obs, model))
     settings = config(name, model.model_dump()).loaded({m.name: m.features for m in spec})
+    asked.check_valid(None if valid is None else valid.obs, spec.targets, model)
     train_samples = samples(prepared, spec, train.obs)
     valid_samples = None if valid is None else samples(preparation.transform(valid), spec, valid.obs)
     with devices.seeded(training.seed):

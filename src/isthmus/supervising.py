@@ -50,6 +50,15 @@ class Supervision:
             made += tuple(_confounder(c) for c in self.columns(obs))
         return made
 
+    def check_valid(self, obs: pd.DataFrame | None, targets: tuple[Target, ...], model: Config) -> None:
+        """Refuse validation samples that lack a column which the loss reads."""
+        keys = {getattr(model, key): f"model.{key}" for key in getattr(model, "columns", ())}
+        for target in targets if obs is not None else ():
+            for name in target.columns or (target.name,):
+                if obs is not None and name not in obs.columns:
+                    where = keys.get(target.name, target.name.replace("/", ".").replace("head.", "heads."))
+                    raise DataError("no such column in obs of valid", where=where, met=name)
+
     def learnt(self, obs: pd.DataFrame, model: Config) -> dict[str, Any]:
         """The fields `targets` and `covariates` of a spec."""
         told = self.confounders is not None and "conditional" in self.confounders.method
