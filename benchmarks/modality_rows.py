@@ -28,6 +28,9 @@ def main():
     parser.add_argument("cohorts", nargs="*", default=["brca", "luad", "blca", "hnsc", "lihc"])
     parser.add_argument("--out", default="runs/rows")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--controlled", nargs="*", default=["luad"], help="cohorts with outcomes permuted and pairs broken"
+    )
     arguments = parser.parse_args()
     found = []
     for cohort in arguments.cohorts:
@@ -35,6 +38,7 @@ def main():
         files["obs"] = "clinical.csv"
         keys = [f"data.{k}={DATA / 'tcga_cohorts' / cohort / name}" for k, name in files.items()]
         keys.append(f"compare.rows.clinical={CLINICAL.get(cohort, STAGED)}")
+        keys.append(f"compare.controls={['labels', 'pairing'] if cohort in arguments.controlled else []}")
         recipe = load_recipe(ROOT / "examples" / "modality_rows.yaml", keys)
         compared = ist.compare(recipe, Path(arguments.out) / cohort, workers=arguments.workers)
         print(f"\n{cohort}")
@@ -44,8 +48,9 @@ def main():
     rows["what"] = rows["row"] + " | " + rows["model"]
     for control in rows["control"].unique():
         of = rows[(rows["control"] == control)]
-        table = of.pivot_table(index="what", columns="cohort", values="mean")[arguments.cohorts]
-        spread = of.pivot_table(index="what", columns="cohort", values="sd")[arguments.cohorts]
+        cohorts = [c for c in arguments.cohorts if c in set(of["cohort"])]
+        table = of.pivot_table(index="what", columns="cohort", values="mean")[cohorts]
+        spread = of.pivot_table(index="what", columns="cohort", values="sd")[cohorts]
         print(f"\nHarrell's C, mean over 15 splits{': control ' + control if control else ''}")
         print(table.assign(mean=table.mean(axis=1)).sort_values("mean", ascending=False).round(3).to_string())
         print(f"standard deviation over splits: {spread.min().min():.3f} to {spread.max().max():.3f}")
