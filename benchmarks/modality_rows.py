@@ -28,9 +28,7 @@ def main():
     parser.add_argument("cohorts", nargs="*", default=["brca", "luad", "blca", "hnsc", "lihc"])
     parser.add_argument("--out", default="runs/rows")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument(
-        "--controlled", nargs="*", default=["luad"], help="cohorts with outcomes permuted and pairs broken"
-    )
+    parser.add_argument("--controlled", nargs="*", default=["luad"], help="cohorts with controls")
     arguments = parser.parse_args()
     found = []
     for cohort in arguments.cohorts:
