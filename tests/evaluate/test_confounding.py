@@ -137,6 +137,25 @@ def test_across_is_leave_one_group_out():
     assert across["sites"] == 3
 
 
+def test_nobody_seen_at_the_site_left_out_is_trained_on():
+    """Patients seen at two sites, each with a place and a class of its own: who met the patient knows the class."""
+    rng = np.random.default_rng(0)
+    patient = np.tile(np.arange(40), 2)
+    site = np.repeat([0, 1, 2], [40, 40, 60])
+    kind = np.r_[rng.integers(2, size=40)[patient], rng.integers(2, size=60)]
+    z = np.r_[rng.normal(size=(40, 60))[patient], rng.normal(size=(60, 60))]
+    who = np.r_[patient.astype(float), np.full(60, np.nan)]
+    bare = Side({"z": z}, pd.Series(kind, name="kind"), pd.Series(site, name="site"))
+    side = Side(bare.z, bare.label, bare.site, who)
+    found = {k: across_sites(s, s).query("way == 'across'").iloc[0] for k, s in (("bare", bare), ("groups", side))}
+    assert found["bare"]["value"] > 0.75
+    assert found["groups"]["value"] < 0.65
+    two = side.rows(np.arange(80))
+    assert np.isnan(across_sites(two, two).set_index("way").loc["across", "value"])
+    whole = confounding(z[:80], two.site, labels=two.label, groups=patient, folds=2)
+    assert np.isnan(whole.labels.set_index("way").loc["across", "value"])
+
+
 def test_a_label_that_is_the_site_is_nothing_within_sites():
     """Site and class go together; the embedding knows the site alone."""
     rng = np.random.default_rng(0)

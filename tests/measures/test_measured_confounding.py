@@ -1,5 +1,6 @@
 """A run that looks for confounders: what a fitted model's embedding holds of them, said in report and metrics."""
 
+import sys
 import json
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_over_folds_scores_are_means_and_a_site_left_out_is_still_scored(model, 
     each = [f.labels.query("representation == 'VAE' and way == 'across'")["value"].item() for f in folds]
     across = found.labels.query("representation == 'VAE' and way == 'across'")["value"].item()
     assert across == pytest.approx(np.mean(each))
+
+
+def test_a_patient_of_the_site_left_out_is_not_trained_on(model, cohort, monkeypatch):
+    """Every patient of test is in train, too, at the other site: nobody is left to learn from across sites."""
+    parts = {k: cohort["train"].copy() for k in ("train", "test")}
+    for k, m in parts.items():
+        m.obs["who"] = [f"p{i}" for i in range(m.n_obs)]
+        m.obs["clinic"] = np.roll(np.arange(m.n_obs) % 2, k == "test").astype(str)
+    for name in ("isthmus.evaluate.confounding", "isthmus.measures.confounding"):
+        monkeypatch.setattr(sys.modules[name], "PROBES", ("logistic",))
+    for group, known in ((None, True), ("who", False)):
+        found = confounded(model, parts, Suspects(["clinic"], ["class"], folds=2, group=group)).labels
+        assert found.query("way == 'across'")["value"].notna().all() == known
 
 
 def test_numbers_that_stand_for_classes_are_classes(model, cohort):

@@ -90,7 +90,8 @@ def confounding(
         Name -> representations of the same samples without control: raw values, their PCA, an uncontrolled model.
         Differences are to `pca` where there is one of that name, else to the first.
     groups
-        One per sample (the patient): samples of a group stay together in folds and in resampling.
+        One per sample (the patient): samples of a group stay together in folds and in resampling, and no site is
+        read by a learner that was fitted on its groups elsewhere.
     folds
         Folds of the probes, at least 2, stratified by class; lowered to the number of samples or groups.
     seed

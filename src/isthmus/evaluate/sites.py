@@ -2,8 +2,9 @@
 
 Three readings of the same label by the same learner: *mixed* (samples of every site train and are scored together),
 *within* (the same predictions, scored inside each site and averaged over sites, so that knowing the site earns nothing)
-and *across* (every site is scored by a learner that was fitted on the other sites alone). Mixed above within: part of
-the score came from the site. Within above across: what was learnt at some sites does not hold at another.
+and *across* (every site is scored by a learner that was fitted on the other sites alone, without the samples there of
+groups, patients, that this site has too). Mixed above within: part of the score came from the site. Within above
+across: what was learnt at some sites does not hold at another.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ SMALLEST_CLASS = 2
 
 @dataclass(frozen=True)
 class Side:
-    """Some samples: representations (n x d each), a label, a confounder of classes and groups (n each, or None)."""
+    """Some samples: representations (n x d each), a label, a confounder of classes and groups (n each, or None).
+
+    Groups go by the same names in train and test; a missing one, or -1, is nobody else's.
+    """
 
     z: Mapping[str, Matrix]
     label: pd.Series
@@ -130,7 +134,7 @@ def across_sites(
         the site's); higher is better. `within` and `across` are means over the same `sites`, those with three labelled
         test samples or more that are not all alike, a site a vote. `lower`, `upper`: 95 % of 1,000 resamplings of test
         samples within sites (whole groups where there are groups), the predictions staying as they are. NaN where
-        nothing can be scored.
+        nothing can be scored, such as across sites that saw the same groups.
     """
     reader = _Reader(train, test, _classes(train.label), learner, seed)
     site = names_of(test.site)
@@ -138,8 +142,8 @@ def across_sites(
     every = np.arange(len(site))
     pairs = folds if folds is not None else [(np.arange(len(train.label)), every)]
     there = names_of(train.site)
-    left_out = [(np.flatnonzero(there != s), np.flatnonzero(site == s)) for s in _sites(site)]
-    left_out = [(a[[there[i] is not None for i in a]], b) for a, b in left_out]
+    left_out = [(_elsewhere(train, test, there != s, site == s), np.flatnonzero(site == s)) for s in _sites(site)]
+    left_out = [(a[~absent(there[a])], b) for a, b in left_out]
     rows: list[tuple[object, ...]] = []
     for name in test.z:
         mixed, away = reader.said(name, pairs), reader.said(name, left_out)
@@ -178,6 +182,17 @@ def _coded(label: pd.Series, classes: list[str] | None) -> np.ndarray:
 
 def _sites(site: np.ndarray) -> list[str]:
     return sorted(set(site[~absent(site)]))
+
+
+def _elsewhere(train: Side, test: Side, others: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """Training rows of other sites, but for those of groups that the test site has too."""
+    if train.groups is not None and test.groups is not None:
+        known = pd.Series(test.groups[here]).dropna()
+        both = others & pd.Series(train.groups).isin(known[known != -1]).to_numpy()
+        if both.any():
+            log.info("%s: %d samples of groups at the site left out are not trained on", test.site.name, both.sum())
+        others = others & ~both
+    return np.flatnonzero(others)
 
 
 def _weights(test: Side, site: np.ndarray, seed: int) -> np.ndarray:

@@ -99,13 +99,14 @@ def confounded(
     arrays: dict[str, tuple[Matrix, Matrix]] = {w: (a[seen[0]], b[seen[1]]) for w, (a, b) in embedded.items()}
     arrays |= _before(fitted, (train, test), seen, obs=[o[columns] for o in obs], seed=asked.seed)
     a, b = ({k: v[side] for k, v in arrays.items()} for side in (0, 1))
-    group = None if asked.group is None else _groups(obs[1][asked.group])
+    groups = None if asked.group is None else _groups(obs[0][asked.group], obs[1][asked.group])
+    group = None if groups is None else groups[1]
     probes = run_probes(a, b, obs[0][columns], obs[1][columns], learners=PROBES, seed=asked.seed)
     dense = {k: x for k, x in b.items() if isinstance(x, np.ndarray)}
     return Confounded(
         probes,
         _fresh(b, obs[1][columns], asked, group),
-        _labels((a, b), (obs[0], obs[1]), asked, group),
+        _labels((a, b), (obs[0], obs[1]), asked, groups),
         dependence({k: x for k, x in dense.items() if k != "raw"}, obs[1][columns], obs[1][labels]),
         mixing(dense, obs[1][columns]),
         group,
@@ -118,10 +119,11 @@ def _as_classes(obs: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return obs.assign(**{c: v.astype(object) for c, v in texts.items()})
 
 
-def _groups(column: pd.Series) -> np.ndarray:
-    """A number per group; a sample without one is a group of its own."""
-    codes, _ = pd.factorize(column.astype(object))
-    return np.asarray(np.where(codes < 0, codes.max(initial=-1) + 1 + np.arange(len(codes)), codes))
+def _groups(train: pd.Series, test: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """A number per group, the same in train and test; a sample without one is a group of its own."""
+    codes, _ = pd.factorize(np.concatenate([train.astype(object), test.astype(object)]))
+    every = np.where(codes < 0, codes.max(initial=-1) + 1 + np.arange(len(codes)), codes)
+    return every[: len(train)], every[len(train) :]
 
 
 def _before(
@@ -166,17 +168,18 @@ def _labels(
     z: tuple[Mapping[str, Matrix], Mapping[str, Matrix]],
     obs: tuple[pd.DataFrame, pd.DataFrame],
     asked: Suspects,
-    group: np.ndarray | None,
+    groups: tuple[np.ndarray, np.ndarray] | None,
 ) -> pd.DataFrame:
     """Labels mixed, within and across the classes of each confounder: learnt on train, scored on test."""
     rows = []
+    of_train, of_test = groups or (None, None)
     for site in asked.columns:
         if kind_of(obs[0][site]) != "class":
             continue
         for label in asked.labels:
             if label != site:
-                train = Side(z[0], obs[0][label], obs[0][site])
-                rows.append(across_sites(train, Side(z[1], obs[1][label], obs[1][site], group), seed=asked.seed))
+                train = Side(z[0], obs[0][label], obs[0][site], of_train)
+                rows.append(across_sites(train, Side(z[1], obs[1][label], obs[1][site], of_test), seed=asked.seed))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
