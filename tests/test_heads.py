@@ -106,6 +106,9 @@ def test_a_head_reads_what_its_attributions_say(fitted):
     assert shares["os/log_risk"].sum() == pytest.approx(expected, abs=0.02 * max(1, abs(expected)))
     weight = np.corrcoef(model.explain(test, head="kind")["kind/high"], model.explain(test, head="kind")["kind/low"])
     assert weight[0, 1] == pytest.approx(-1)
+    for option, value in (("units", "original"), ("per", "sd")):
+        with pytest.raises(RecipeError, match=f"{option}: .*not with a head"):
+            model.explain(test, head="os", **{option: value})
 
 
 def test_dealt_out_labels_predict_nothing():

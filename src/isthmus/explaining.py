@@ -2,7 +2,7 @@
 
 With a head, z_j(x) of `isthmus.attribution` is the head's answer to the posterior mean of x: a log risk, a value in
 original units, or for a class its logit beyond the mean logit of all classes. Its `jacobian` is the mean derivative by
-every entry, on the scale of the prepared values.
+every entry, on the scale of the prepared values; `units` and `per`, which speak of dimensions, are refused.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ def explained(
 ) -> pd.DataFrame:
     """Features x latent dimensions, or what a head says; see `Fitted.explain`."""
     if head is not None:
+        for option, met, only in (("units", units, "prepared"), ("per", per, "unit")):
+            if met != only:
+                raise RecipeError("is for latent dimensions, not with a head", where=option, met=met, wanted=only)
         return _of_head(of, head, method=method, source=source, absolute=absolute)
     if method == "jacobian":
         z = draws(of.moments, POINTS, 0, of="posterior")

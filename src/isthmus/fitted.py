@@ -203,9 +203,9 @@ class Fitted:
         source
             Encode this modality alone.
         units
-            Of the features, for `jacobian`: as `prepared` (log(1 + mean) of counts), or `original`.
+            Of the features, for `jacobian` without `head`: `prepared` (log(1 + mean) of counts) or `original`.
         per
-            Of the latent dimension: its `unit`, or an `sd` of the training embedding.
+            Of the latent dimension: its `unit`, or without `head` an `sd` of the training embedding.
         absolute
             The mean of absolute values; by default that of `jacobian` is signed. Signed attributions of a cohort
             about the baseline average out, and those of a single sample sum to its embedding beyond the baseline's.
@@ -220,7 +220,7 @@ class Fitted:
         Raises
         ------
         RecipeError
-            An option is wrong, or a method that needs samples got none.
+            An option is wrong or does not go with `head`, or a method that needs samples got none.
         MissingExtraError
             The method needs captum.
         """
