@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import types
 import warnings
@@ -19,6 +20,7 @@ from isthmus.data.source import Source
 from isthmus.errors import DataError, InputError, ModelError, RecipeError
 from isthmus.slides import Encoder, encode, encoder, open_slide, read_tile, tile
 from isthmus.slides.colour import STAINS, WIDTH, colour, density
+from isthmus.slides.encode import identity_of
 from isthmus.slides.networks import MEAN, SD, Network, SmallCNN
 from made_slides import MPP, noise, pyramid, tissue
 
@@ -340,6 +342,30 @@ def test_the_identity_of_a_network_is_of_its_settings_and_of_its_file(tmp_path):
     }
     assert len(found) == 4
     assert json.loads(found.pop())["name"] == "small_cnn"
+
+
+def test_the_identity_of_a_function_is_of_its_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "shown_encoder.py").write_text("from own_encoder import f\n")
+    found = set()
+    for text in ("f = lambda x: x\n", "f = lambda x: 2 * x  # another\n"):
+        (tmp_path / "own_encoder.py").write_text(text)
+        for name in ("own_encoder", "shown_encoder"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        found |= {encoder(f"{m}:f").identity for m in ("own_encoder", "shown_encoder")}
+    assert len(found) == 4
+
+
+def test_a_slide_that_was_replaced_is_encoded_anew(tmp_path):
+    """Another picture of the same name and size."""
+    found = set()
+    for seed in range(2):
+        path = pyramid(tmp_path / "s.tif", noise(128, 128, seed))
+        os.utime(path, (10**9 + seed, 10**9 + seed))
+        with open_slide(path) as slide:
+            found.add(identity_of(slide, tile(slide, mpp=MPP, size=64, min_tissue=0), MEANS))
+    assert len(found) == 2
 
 
 def test_tissue_and_glass_are_apart_in_both_built_in_encoders():

@@ -99,8 +99,14 @@ def encode(
 
 
 def identity_of(slide: Slide, tiles: Tiles, encoder: Encoder, *, half: bool = False) -> str:
-    """A sum over all that determines the features: the encoder, the tiles and the slide they are read from."""
-    said = [encoder.identity, slide.name, list(slide.size), tiles.size, tiles.side, half]
+    """A sum over what determines the features: the encoder, the tiles and the slide they are read from.
+
+    The slide enters by its name, its size in pixels, and the bytes and time of change (in seconds) of the file that was
+    opened: a whole slide takes long to hash.
+    """
+    stat = slide.path.stat()
+    file = [stat.st_size, int(stat.st_mtime)]
+    said = [encoder.identity, slide.name, list(slide.size), file, tiles.size, tiles.side, half]
     digest = hashlib.sha256(json.dumps(said).encode())
     digest.update(np.ascontiguousarray(tiles.coords, dtype="<i8").tobytes())
     return digest.hexdigest()

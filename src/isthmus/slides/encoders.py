@@ -32,7 +32,8 @@ class Encoder:
     name
         As it was asked for, without the folders of a file: what is written beside the features.
     identity
-        Of all that determines the features: the name, the settings, the sha256 of files.
+        Of what determines the features: the name, the settings, the sha256 of files; of a function, of the source
+        files of the module that was named and of the one that defines it, not of what these import.
     function
         n x s x s x 3 uint8 -> n x d.
     """
@@ -173,7 +174,15 @@ def _function(name: str) -> Encoder:
         found = getattr(found, part)
     if not callable(found):
         raise InputError("is not callable", where=f"encoder {name}", met=type(found).__name__)
-    return Encoder(name, name, partial(_called, found, name))
+    files = [_source(m) for m in (module, str(getattr(found, "__module__", "")))]
+    identity = json.dumps({"name": name, "sha256": files})
+    return Encoder(name, identity, partial(_called, found, name))
+
+
+def _source(module: str) -> str:
+    """The sum of a module's file; empty where it has none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return _sha(Path(file)) if file is not None and Path(file).is_file() else ""
 
 
 def _called(function: Callable[[np.ndarray], Any], name: str, tiles: np.ndarray) -> Any:
