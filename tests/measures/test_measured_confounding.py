@@ -1,7 +1,7 @@
 """A run that looks for confounders: what a fitted model's embedding holds of them, said in report and metrics."""
 
-import sys
 import json
+import sys
 
 import numpy as np
 import pandas as pd
