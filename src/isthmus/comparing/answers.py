@@ -11,12 +11,12 @@ import pandas as pd
 from isthmus.comparing.modality_rows import OWN, SHOWN
 from isthmus.comparing.parts import Parts
 from isthmus.config import Config
-from isthmus.data.targets import column, covariate_of, encoded, target_values
+from isthmus.data.targets import column, covariate_of, encoded
 from isthmus.errors import DataError
 from isthmus.evaluate.outcomes import Outcome, linear_answers
 from isthmus.fitted import Fitted
+from isthmus.measures.heads import outcome_of, said_of
 from isthmus.supervising import supervision_of
-from isthmus.types import Target
 
 __all__ = ["answers", "obs_columns"]
 
@@ -52,7 +52,7 @@ def answers(
         outcomes = {p: outcome_of(seen.raw[p].obs, target) for p in ("train", "test")}
         readings = {LINEAR: _linear(z, outcomes)}
         for reading, said in own.items():
-            readings[reading] = {p: _of_head(table, name, target) for p, table in said.items()}
+            readings[reading] = {p: said_of(table, name, target) for p, table in said.items()}
         found[name] = {
             "kind": target.kind, "classes": list(target.classes),
             **{p: {"ids": list(seen.raw[p].obs_names), "y": outcomes[p].y.tolist()} for p in outcomes},
@@ -70,16 +70,6 @@ def _predictions(fitted: Fitted, seen: Parts) -> dict[str, dict[str, pd.DataFram
     return found
 
 
-def outcome_of(obs: pd.DataFrame, target: Target) -> Outcome:
-    """What is to be predicted of samples, values in their own units."""
-    y = target_values(obs, target)
-    if target.kind == "class":
-        return Outcome("class", y, target.classes)
-    if target.kind == "value":
-        return Outcome("value", y.astype(np.float64) * target.sd + target.mean)
-    return Outcome("survival", y.astype(np.float64))
-
-
 def _linear(z: Mapping[str, np.ndarray], outcomes: Mapping[str, Outcome]) -> dict[str, np.ndarray]:
     """From the embedding of the training samples that have one; NaN for samples that have none."""
     here = {p: ~np.isnan(v).all(axis=1) for p, v in z.items()}
@@ -92,13 +82,6 @@ def _linear(z: Mapping[str, np.ndarray], outcomes: Mapping[str, Outcome]) -> dic
     return made
 
 
-def _of_head(said: pd.DataFrame, name: str, target: Target) -> np.ndarray:
-    """The columns of `predict` that are a head's."""
-    if target.kind == "class":
-        return said[[f"{name}/{c}" for c in target.classes]].to_numpy(dtype=np.float64)
-    return said[name if target.kind == "value" else f"{name}/log_risk"].to_numpy(dtype=np.float64)
-
-
 def _plain(values: np.ndarray) -> list[Any]:
     """As lists, with the digits of float32."""
     found: list[Any] = np.asarray(values, dtype=np.float32).tolist()
@@ -106,7 +89,9 @@ def _plain(values: np.ndarray) -> list[Any]:
 
 
 def obs_columns(seen: Parts, columns: Sequence[str], *, but: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Columns of obs as numbers, learnt from train: classes one-hot, numbers as they are; 0 where unknown.
+    """Columns of obs as numbers by what train has: classes one-hot less their shares, numbers in sd from the mean.
+
+    What is unknown is 0, the mean of train.
 
     Those that a head is to predict (the values of its keys in `but`) are left out.
 

@@ -11,26 +11,21 @@ import mudata as md
 import numpy as np
 import pandas as pd
 
-from isthmus.assess import Scale, joined, model_name
-from isthmus.data.targets import target_values
+from isthmus.assess import model_name
 from isthmus.errors import DataError
 from isthmus.evaluate import metrics
-from isthmus.evaluate.arrays import zero_filled
-from isthmus.evaluate.baselines import representations
 from isthmus.evaluate.outcomes import Outcome, linear_answers, main_metric, scores
 from isthmus.evaluating_keys import Prediction
 from isthmus.fitted import Fitted
+from isthmus.measures.heads import outcome_of, said_of, tables_of
 from isthmus.predicting import head_of
-from isthmus.supervised import Task
-from isthmus.types import Target
 
-__all__ = ["outcome_of", "predicted"]
+__all__ = ["predicted"]
 
 log = logging.getLogger("isthmus.assess")
 MOST_FEATURES = 5_000
 """With more, no linear prediction from all features stands beside the model."""
 LEVEL = 0.95
-Table = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -70,13 +65,14 @@ def predicted(
     heads = fitted.recipe.get("heads") or {}
     if keys is None or not heads or not {"train", "test"} <= set(parts):
         return pd.DataFrame()
-    tables = _tables(fitted, parts, keys, seed)
+    which = [w for w in keys.baselines if w != "raw" or fitted.spec.width <= MOST_FEATURES]
+    tables = tables_of(fitted, parts, which, seed)
     said = {p: fitted.predict(parts[p]) for p in ("test",)}
     rows: list[dict[str, Any]] = []
     for name in heads:
         task = head_of(fitted.module, name)
         train, test = (outcome_of(parts[p].obs, task.target) for p in ("train", "test"))
-        answers = {model or model_name(fitted): _answer(said["test"], task)}
+        answers = {model or model_name(fitted): said_of(said["test"], name, task.target)}
         for who, (a, b) in tables.items():
             try:
                 answers[who] = linear_answers(a, train, b)[0]
@@ -84,39 +80,6 @@ def predicted(
                 log.info("head %s: no linear prediction from %s: %s", name, who, error)
         rows += _scored(Said(name, train, test, answers), keys.resamples, seed)
     return pd.DataFrame(rows)
-
-
-def outcome_of(obs: pd.DataFrame, target: Target) -> Outcome:
-    """What a head is to predict of samples, values in their own units."""
-    y = target_values(obs, target)
-    if target.kind == "class":
-        return Outcome("class", y, target.classes)
-    if target.kind == "value":
-        return Outcome("value", y.astype(np.float64) * target.sd + target.mean)
-    return Outcome("survival", y.astype(np.float64))
-
-
-def _tables(fitted: Fitted, parts: Mapping[str, md.MuData], keys: Prediction, seed: int) -> dict[str, Any]:
-    """Train and test samples as baselines read them."""
-    prepared = {part: fitted.preparation.transform(parts[part]) for part in ("train", "test")}
-    scales = {m.name: Scale.of(prepared["train"][m.name], m.likelihood, m.library) for m in fitted.spec}
-    a, b = (joined([scales[m].matrix(p[m]) for m in fitted.spec.names]) for p in prepared.values())
-    which = [w for w in keys.baselines if w != "raw" or fitted.spec.width <= MOST_FEATURES]
-    found = representations(a, b, fitted.latent, which=[w for w in which if w == "pca"], seed=seed)
-    made = {who: (np.asarray(x), np.asarray(y)) for who, (x, y) in found.items()}
-    return made | ({"raw": (zero_filled(a), zero_filled(b))} if "raw" in which else {})
-
-
-def _answer(table: pd.DataFrame, task: Task) -> np.ndarray:
-    """What a head says, as scores take it."""
-    match task.keys.kind:
-        case "class":
-            columns = [f"{task.name}/{c}" for c in task.target.classes]
-            return np.asarray(table[columns], dtype=np.float64)
-        case "value":
-            return np.asarray(table[task.name], dtype=np.float64)
-        case _:
-            return np.asarray(table[f"{task.name}/log_risk"], dtype=np.float64)
 
 
 def _scored(said: Said, resamples: int, seed: int) -> Iterator[dict[str, Any]]:

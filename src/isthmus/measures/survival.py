@@ -11,15 +11,15 @@ import mudata as md
 import numpy as np
 import pandas as pd
 
-from isthmus.assess import Scale, joined, model_name
+from isthmus.assess import model_name
 from isthmus.data.outcome import survival_of
 from isthmus.errors import DataError
-from isthmus.evaluate.baselines import representations
 from isthmus.evaluate.design import Design
 from isthmus.evaluate.outcomes import Outcome, linear_answers
 from isthmus.evaluate.survival import Fold, Judged, judge
 from isthmus.evaluating_keys import Survival
 from isthmus.fitted import Fitted
+from isthmus.measures.heads import tables_of
 from isthmus.predicting import head_of
 from isthmus.supervising_keys import SURVIVAL
 
@@ -57,7 +57,7 @@ def outcomes(
     if keys is None or not heads or "test" not in parts:
         return {}
     obs = {part: parts[part].obs for part in ("train", "test")}
-    tables = {"pca": _components(fitted, parts, seed)}
+    tables = tables_of(fitted, parts, ["pca"], seed)
     clinical = obs["test"][list(keys.clinical)]
     if keys.clinical:
         design = Design.of(obs["train"][list(keys.clinical)])
@@ -83,15 +83,6 @@ def outcomes(
             predicted[model_name(fitted)] = (np.asarray(target.edges[1:]), curves.to_numpy(dtype=np.float64))
         found[head] = Fold(y["train"], y["test"], risks, clinical, predicted, units)
     return found
-
-
-def _components(fitted: Fitted, parts: Mapping[str, md.MuData], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """As many principal components as the model has latent dimensions, of what it sees, fitted on train."""
-    prepared = {part: fitted.preparation.transform(parts[part]) for part in ("train", "test")}
-    scales = {m.name: Scale.of(prepared["train"][m.name], m.likelihood, m.library) for m in fitted.spec}
-    train, test = (joined([scales[m].matrix(p[m]) for m in fitted.spec.names]) for p in prepared.values())
-    a, b = representations(train, test, fitted.latent, which=("pca",), seed=seed)["pca"]
-    return np.asarray(a), np.asarray(b)
 
 
 def _baselines(
