@@ -209,7 +209,7 @@ def test_no_step_learns_from_validation_samples_and_every_one_from_train(monkeyp
 
 
 WITHOUT_STATE = {
-    "log1p", "log2", "arcsinh", "clr", "clip", "detected_in", "nonzero_variance", "m_score",
+    "mean", "log1p", "log2", "arcsinh", "clr", "clip", "detected_in", "nonzero_variance", "m_score",
 }  # fmt: skip
 """Steps that learn nothing from values, or that keep every feature of these tables."""
 

@@ -112,7 +112,7 @@ def test_the_recipe_of_a_run_holds_every_key_and_the_run_is_still_known(tmp_path
     assert left["likelihood"] == {"rna": "gaussian", "cnv": "gaussian"}
     assert set(left["data"]["read"]["rna"]) == set(Source.model_fields)
     assert set(left["training"]) == set(Training.model_fields)
-    assert set(left) >= set(Recipe.model_fields) - {"compare", "tune"}
+    assert set(left) >= set(Recipe.model_fields) - {"compare", "tune", "heads", "confounders"}
     again = load_recipe(tmp_path / "run" / "recipe.yaml")
     assert again.text() == text
     for same in (parse_recipe(tree), again):
