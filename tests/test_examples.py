@@ -26,14 +26,12 @@ FEWER = {
 }
 FEWER |= {"share_brca": ("evaluate.latent=null", "evaluate.alignment=null")}
 FEWER |= {"survival_luad": ("data.split.folds=2",)}
+WHOLE = ("evaluate.translation=null", "evaluate.alignment=null", "evaluate.latent=null")
 FEWER |= {
-    "modality_rows": (
-        "data.split.folds=2",
-        "evaluate.translation=null",
-        "evaluate.alignment=null",
-        "evaluate.latent=null",
-    )
+    "joint_her2st": ("model.turns=false", "model.channels=4", *WHOLE),
+    "modality_rows": ("data.split.folds=2", *WHOLE),
 }
+FEWER |= {"acc_mosaic": ("data.split.folds=2",)}
 SAMPLES = {"pancan12": 2421, "brca": 956, "citeseq": 5484, "acc_mosaic": 92, "simulated": 400}
 
 
