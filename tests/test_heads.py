@@ -253,3 +253,9 @@ def test_a_model_without_heads_says_so():
         fitted.predict(mdata)
     with pytest.raises(RecipeError, match="no such head"):
         fitted.explain(mdata, head="os")
+
+
+def test_an_auxiliary_head_is_refused_where_there_is_no_embedding_of_each_modality():
+    heads = {"kind": {"kind": "class", "auxiliary": 0.5}}
+    with pytest.raises(RecipeError, match=r"heads\.kind\.auxiliary: needs the embedding of each modality"):
+        ist.fit(MODEL, cohort(40), heads=heads, training=QUICK)

@@ -41,6 +41,8 @@ class Architecture(nn.Module):
     opposed: ClassVar[tuple[str, ...]] = ()
     """Loss terms that two players pull in opposite directions: every other part of the loss falls in training."""
 
+    gives_parts: ClassVar[bool] = False
+    """Whether `Output.parts` has the embedding from each modality alone, in the space of z."""
     unspanned: ClassVar[str] = "is not known to keep its gradients in the span of the samples"
     """Why it does not take the step `span`; empty: it does, and its test says so."""
 

@@ -103,6 +103,11 @@ def wrapped(module: Architecture, asked: Supervision, train: Samples | None = No
     """The model with heads and penalties; as it is where there are none. `train`: what their losses learn from."""
     if not asked.heads and not (asked.confounders and asked.confounders.penalties):
         return module
+    if not module.gives_parts and (name := next((n for n, h in asked.heads.items() if h.auxiliary), None)):
+        raise RecipeError(
+            "needs the embedding of each modality alone, which this architecture does not have",
+            where=f"heads.{name}.auxiliary", met=asked.heads[name].auxiliary, wanted="0, or model.name: joint_embedding",
+        )  # fmt: skip
     made = Supervised(module, asked.heads, asked.confounders)
     if train is not None:
         made.learn(train)

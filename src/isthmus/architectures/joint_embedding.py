@@ -128,6 +128,7 @@ class JointEmbeddingModule(Architecture):
 
     modalities: ClassVar[tuple[int, int | None]] = (2, None)
     unprivate = "aligns modalities by comparing the samples of a batch with each other"
+    gives_parts = True
     unspanned = "hides a share of its input in training (input_dropout), which leads out of the span of the samples"
 
     def __init__(self, config: JointEmbedding, spec: Spec) -> None:
