@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as to_safetensors
 
 from isthmus.data.archive import as_folder
-from isthmus.errors import DataError
+from isthmus.errors import DataError, RecipeError
+from isthmus.share import verifying
 from isthmus.share.canary import Canary, Watch, vocabulary
 from isthmus.share.cells import bounds, margins, rounded, suppressed
 from isthmus.share.disclosure import enforced, measured
 from isthmus.share.keys import Key
 from isthmus.share.policy import generalised, load_policy
 from isthmus.share.pseudonyms import Names, read_names, write_names
+from isthmus.share.safety import unsafe
 from isthmus.share.unpacking import pieces
 
 FEW = settings(max_examples=60, deadline=None)
@@ -168,6 +170,18 @@ def test_generalisation_by_hand():
     assert generalised(obs, edges)["age"].tolist() == ["<50", "50-<70", None, ">=70"]
     assert generalised(obs, load_policy(None)).shape == (4, 0)
     assert set(policy.told()["columns"]) == {"age", "day", "stage", "site", "code"}
+
+
+def test_whole_numbers_stay_apart_and_a_policy_that_cannot_be_followed_is_told():
+    obs = pd.DataFrame({"id": [2000001.0, 2000002.0], "x": [1.0, np.inf]})
+    assert generalised(obs, load_policy({"columns": {"id": "keep"}}))["id"].tolist() == ["2000001", "2000002"]
+    binned = generalised(obs, load_policy({"columns": {"id": {"bins": 1}}}))["id"]
+    assert binned.tolist() == ["2000001-<2000002", "2000002-<2000003"]
+    for rule in ("keep", {"rare": 2}, {"bins": 1}):
+        with pytest.raises(DataError, match="infinite value"):
+            generalised(obs, load_policy({"columns": {"x": rule}}))
+    with pytest.raises(RecipeError, match="bins"):
+        load_policy({"columns": {"x": {"bins": []}}})
 
 
 # ---- pseudonyms
@@ -319,3 +333,79 @@ def test_archives_that_lead_out_are_refused(tmp_path):
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 no")
     with pytest.raises(DataError, match="no whole zip"), as_folder(tmp_path / "bad.zip"):
         pass
+
+
+# ---- what could run
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<svg/onload=alert(1)>", '<a title=">" onclick=alert(1)>x</a>', '<img src="data:image/png,x"/onerror=alert(1)>',
+        '<meta name=x http-equiv=refresh content="0;url=https://example.org">', "<svg><animate attributeName=href>",
+        "<svg><style>a{}<script>alert(1)</script></style></svg>", '<a href=" javascript:alert(1)">x</a>',
+        '<p style="background:u\\72l(https://example.org)">x</p>', "<title><!--</title><script>alert(1)</script>-->",
+        '<script type="application/json"/>alert(1)', "<p onclick", "<!--><img src=x onerror=alert(1)>-->",
+        '<svg xmlns:x="http://www.w3.org/1999/xlink"><a x:href="javascript:alert(1)">x</a></svg>',
+        '<!DOCTYPE svg [<!ENTITY a "b">]><svg/>', '<?xml-stylesheet href="x.xsl"?><svg/>', "<![CDATA[<p>]]>",
+    ],
+)  # fmt: skip
+def test_markup_that_no_report_holds_is_unsafe(text, tmp_path):
+    for name in ("a.html", "a.svg"):
+        (tmp_path / name).write_text(text)
+        assert unsafe(name, tmp_path / name)
+
+
+def test_reports_and_figures_of_the_package_are_safe_whatever_their_labels(tmp_path):
+    from matplotlib.figure import Figure
+
+    from isthmus.report import page
+
+    label = '<b onclick="x">"=1+1" & javascript:alert(1) \\ @import url(x) --> \'</b>'
+    figure = Figure()
+    axes = figure.subplots()
+    axes.imshow(np.eye(3))
+    axes.bar([0, 1], [1, 2], hatch="/", label=label)
+    axes.legend()
+    frame = pd.DataFrame({label: [label, "=1+1"], "n": [-1.5, 2.0]})
+    xy, obs = pd.DataFrame(np.eye(4)[:, :2]), pd.DataFrame({label: [label, "a", "a", "b"]})
+    blocks = [
+        page.Prose(f"{label} https://example.org/x", linked=True), page.CodeBlock(label, label), page.Items((label,)),
+        page.Facts({label: label}), page.TableBlock(frame, label, "t", sortable=True),
+        page.FigureBlock(figure, label, "f"),
+        page.ScatterBlock(xy, obs, pd.Index(list("wxyz")), label, "s"),
+    ]  # fmt: skip
+    page.write(page.Page(label, label, [label], [page.Section(label, tuple(blocks), label)]), tmp_path)
+    found = {p.name: unsafe(p.name, p) for p in tmp_path.rglob("*.*")}
+    assert {p.rsplit(".")[1] for p in found} == {"html", "svg", "csv"}
+    assert set(found.values()) == {""}, found
+
+
+def test_cells_that_a_spreadsheet_would_run_are_unsafe(tmp_path):
+    path = tmp_path / "a.csv"
+    for cell in ("=1+cmd|' /C calc'!A0", "+cmd|x", "-cmd|x", "@SUM(1)", "=1", " =1+1", "a;=1+1", "\uff1d1+1"):
+        path.write_text(f'a,b\n1,"{cell}"\n')
+        assert "formula" in unsafe("a.csv", path), cell
+    path.write_text("a,b\n-1.5,+2e-3\n-10-<0,'=1+1\n-inf,a - b\n-,+\n-nan,x=1\n")
+    assert unsafe("a.csv", path) == ""
+
+
+# ---- damaged manifests
+
+
+def test_small_counts_are_found_whatever_the_rounding_and_damage_is_told(tmp_path):
+    path = tmp_path / "a.csv"
+    for least, base, shown, bad in ((5, 1, 5, 2), (5, 1, 6, 4), (5, 5, 5, 3), (5, 10, 10, 5), (2, 5, 5, 1)):
+        policy = load_policy({"smallest_cell": least, "rounding": base})
+        for count, wrong in ((shown, False), (0, False), (bad, True)):
+            path.write_text(f"samples\n{count}\n")
+            assert bool(list(verifying._small(path, policy))) == wrong, (least, base, count)
+    tree = {"files": {}, "disclosure": {"quasi_identifiers": [], "sensitive": []}, "pseudonyms": {}, "risks": []}
+    assert list(verifying._form({**tree, "policy": {}})) == []  # what is lacking has its careful default
+    for policy in ({"k": "x"}, {"include": 3}, {"columns": [1]}, {"columns": {"a": {"bins": 0}}}, {"new": 1}):
+        assert any("policy" in p.what for p in verifying._form({**tree, "policy": policy})), policy
+    assert any("other columns" in p.what for p in verifying._form({**tree, "policy": {"columns": {"a": "keep"}}}))
+    kept = {"columns": {"b": {"levels": {"x": "y", "z": "y"}}, "c": {"bins": [1, 2]}, "d": "drop"}, "rounding": 1}
+    told = json.loads(json.dumps(load_policy(kept).told()))
+    disclosure = {"quasi_identifiers": ["b", "c"], "sensitive": []}
+    assert list(verifying._form({**tree, "policy": told, "disclosure": disclosure})) == []

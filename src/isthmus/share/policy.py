@@ -1,7 +1,7 @@
 """What may leave the house: a policy file, in which everything that is not named stays.
 
 columns:
-  age: {bins: 10}                # 40 <= age < 50 becomes "40-49"
+  age: {bins: 10}                # 40 <= age < 50 becomes "40-<50"
   diagnosed: {date: year}        # 2011-03-04 becomes 2011
   histology: {rare: 10}          # levels of fewer than ten samples become "other"
   PAM50: {keep: true, sensitive: true}
@@ -11,6 +11,7 @@ l: 2
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from itertools import pairwise
@@ -39,7 +40,7 @@ class Column(Config):
     """The values stay as they are."""
     drop: bool = False
     """Nothing of it leaves, as of every column that is not named."""
-    bins: Annotated[float, Field(gt=0)] | tuple[float, ...] | None = None
+    bins: Annotated[float, Field(gt=0)] | Annotated[tuple[float, ...], Field(min_length=1)] | None = None
     """Numbers become bins: of this width, or between these edges (below the first and from the last on are bins)."""
     date: Literal["year", "decade"] | None = None
     """Dates become years or decades."""
@@ -145,7 +146,8 @@ def generalised(obs: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     Raises
     ------
     DataError
-        The policy names a column that is not there, or asks for numbers or dates of something else.
+        The policy names a column that is not there, asks for numbers or dates of something else, or a value is
+        infinite.
     """
     for name in policy.columns:
         if name not in obs.columns:
@@ -155,6 +157,8 @@ def generalised(obs: pd.DataFrame, policy: Policy) -> pd.DataFrame:
 
 def _column(values: pd.Series, rule: Column, name: str) -> pd.Series:
     values = values.astype(object).where(values.notna(), None)
+    if any(isinstance(v, float | np.floating) and math.isinf(v) for v in values):
+        raise DataError("holds an infinite value", where=f"policy.columns.{name}", wanted="numbers, or a missing value")
     if rule.bins is not None:
         return _binned(values, rule.bins, name)
     if rule.date is not None:
@@ -172,7 +176,12 @@ def _column(values: pd.Series, rule: Column, name: str) -> pd.Series:
 
 def _text(value: Any) -> str:
     """A value as text; whole numbers without a point."""
-    return f"{value:g}" if isinstance(value, float) and value == int(value) and abs(value) < 1e15 else str(value)
+    return str(int(value)) if isinstance(value, float) and value == int(value) and abs(value) < 1e15 else str(value)
+
+
+def _edge(value: float) -> str:
+    """An edge of bins as text; twelve digits, so that neighbours stay apart and 0.1 + 0.2 is 0.3."""
+    return f"{value:.12g}"
 
 
 def _binned(values: pd.Series, bins: float | tuple[float, ...], name: str) -> pd.Series:
@@ -182,15 +191,15 @@ def _binned(values: pd.Series, bins: float | tuple[float, ...], name: str) -> pd
     if isinstance(bins, tuple):
         edges = np.array(sorted(bins))
         names = [
-            f"<{edges[0]:g}",
-            *(f"{a:g}-<{b:g}" for a, b in pairwise(edges)),
-            f">={edges[-1]:g}",
+            f"<{_edge(edges[0])}",
+            *(f"{_edge(a)}-<{_edge(b)}" for a, b in pairwise(edges)),
+            f">={_edge(edges[-1])}",
         ]
         place = np.searchsorted(edges, numbers.fillna(edges[0]), side="right")
         found = pd.Series([names[i] for i in place], index=values.index, dtype=object)
     else:
         low = np.floor(numbers.fillna(0) / bins) * bins
-        found = pd.Series([f"{a:g}-<{a + bins:g}" for a in low], index=values.index, dtype=object)
+        found = pd.Series([f"{_edge(a)}-<{_edge(a + bins)}" for a in low], index=values.index, dtype=object)
     return found.where(numbers.notna(), None)
 
 

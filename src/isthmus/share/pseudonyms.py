@@ -2,7 +2,7 @@
 
 A pseudonym is BLAKE2b (RFC 7693) under the project's key over the domain and the name, 80 bits in base 32. Domains keep
 apart what has one name in two places: `sample`, `feature/<modality>`, `column`, `value/<column>`. Among a million names
-two of one pseudonym are expected once in 10^12 / 2.4 projects; they are refused.
+two of one pseudonym are expected with p = 4.1e-13, in one of 2.4 x 10^12 projects; they are refused.
 """
 
 from __future__ import annotations

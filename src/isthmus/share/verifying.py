@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import numpy as np
 import pandas as pd
 
 from isthmus import store
+from isthmus.config import validate
 from isthmus.data.archive import as_folder
 from isthmus.errors import DataError, InputError
 from isthmus.share.canary import Canary, Watch
+from isthmus.share.cells import rounded
 from isthmus.share.disclosure import measured
 from isthmus.share.keys import read_key
 from isthmus.share.manifest import files_of, read_manifest, sealed, sha256
+from isthmus.share.policy import Policy
 from isthmus.share.pseudonyms import names_file, read_names
 from isthmus.share.safety import unsafe
 from isthmus.share.searching import found_in
@@ -114,6 +118,29 @@ def _form(tree: Mapping[str, Any]) -> Iterator[Problem]:
     for name, said in dict(tree.get("files") or {}).items() if isinstance(tree.get("files"), dict) else ():
         if not isinstance(said, dict) or not isinstance(said.get("sha256"), str):
             yield Problem("manifest.json", f"has no sum of {name}")
+    if isinstance(tree.get("policy"), dict) and isinstance(disclosure := tree.get("disclosure"), dict):
+        try:
+            policy = _told(tree["policy"])
+        except InputError as error:
+            yield Problem("manifest.json", f"has a policy that is none: {error.where} {error.what}")
+            return
+        for name, columns in (("quasi_identifiers", policy.quasi), ("sensitive", policy.sensitive)):
+            if disclosure.get(name) != columns:
+                yield Problem("manifest.json", f"names other columns under {name!r} than its policy")
+
+
+def _told(tree: Mapping[str, Any]) -> Policy:
+    """The policy of a manifest, which tells of merged levels only what they became; what it lacks is the default."""
+    columns = tree.get("columns")
+    if isinstance(columns, dict):
+        columns = {name: _one_told(rule) for name, rule in columns.items()}
+    return validate(Policy, {**tree, **({} if columns is None else {"columns": columns})}, where="policy")
+
+
+def _one_told(rule: Any) -> Any:
+    if isinstance(rule, dict) and isinstance(levels := rule.get("levels"), list):
+        return {**rule, "levels": {str(level): str(level) for level in levels}}
+    return rule
 
 
 def _integrity(folder: Path, tree: Mapping[str, Any]) -> Iterator[Problem]:
@@ -142,29 +169,29 @@ def _safe(folder: Path) -> Iterator[Problem]:
 
 def _policy(folder: Path, tree: Mapping[str, Any]) -> Iterator[Problem]:
     """k, l and t of the samples' metadata, measured again; small counts in tables of counts."""
-    policy, disclosure = tree["policy"], tree["disclosure"]
+    policy = _told(tree["policy"])
+    quasi, sensitive = (policy.quasi, policy.sensitive) if "metadata" in policy.include else ([], [])
     for name, table in _metadata(folder):
         if isinstance(table, str):
             yield Problem(name, table)
             continue
-        quasi, sensitive = list(disclosure.get("quasi_identifiers", ())), list(disclosure.get("sensitive", ()))
         if strange := [c for c in table.columns if c not in (*quasi, *sensitive)]:
             yield Problem(name, f"has a column that the policy does not share: {strange[0]!r}")
         if lost := [c for c in (*quasi, *sensitive) if c not in table.columns]:
             yield Problem(name, f"lacks the column {lost[0]!r} of the policy")
             continue
         found = measured(table, quasi, sensitive)
-        if found.k is not None and found.k < policy["k"]:
-            yield Problem(name, f"has k = {found.k} in the columns of the policy, which asks for {policy['k']}")
-        if found.l is not None and found.l < policy["l"]:
-            yield Problem(name, f"has l = {found.l} in the columns of the policy, which asks for {policy['l']}")
-        if found.t is not None and found.t > policy["t"] + 1e-9:
-            yield Problem(name, f"has t = {found.t:.3f} in the columns of the policy, which asks for {policy['t']:g}")
+        if found.k is not None and found.k < policy.k:
+            yield Problem(name, f"has k = {found.k} in the columns of the policy, which asks for {policy.k}")
+        if found.l is not None and found.l < policy.l:
+            yield Problem(name, f"has l = {found.l} in the columns of the policy, which asks for {policy.l}")
+        if found.t is not None and found.t > policy.t + 1e-9:
+            yield Problem(name, f"has t = {found.t:.3f} in the columns of the policy, which asks for {policy.t:g}")
     for path in sorted((folder / "tables").glob("*.csv")):
         yield from _small(path, policy)
     personal = {"embedding.h5ad": "embedding", "obs.csv": "metadata"}
     for name, word in personal.items():
-        if (folder / name).exists() and word not in policy["include"]:
+        if (folder / name).exists() and word not in policy.include:
             yield Problem(name, "is personal and not included by the policy")
 
 
@@ -180,16 +207,17 @@ def _metadata(folder: Path) -> Iterator[tuple[str, pd.DataFrame | str]]:
         yield "obs.csv or embedding.h5ad", f"cannot be read: {type(error).__name__}"
 
 
-def _small(path: Path, policy: Mapping[str, Any]) -> Iterator[Problem]:
+def _small(path: Path, policy: Policy) -> Iterator[Problem]:
     try:
         table = pd.read_csv(path, low_memory=False)
     except (ValueError, OSError):
         yield Problem(f"tables/{path.name}", "is no table")
         return
+    least = int(rounded(np.array([policy.smallest_cell]), policy.rounding)[0]) or policy.rounding
     for column in [c for c in ("samples", "n", "n_samples", "n_train", "n_test") if c in table]:
         counts = pd.to_numeric(table[column], errors="coerce")
-        if ((counts > 0) & (counts < min(policy["smallest_cell"], policy["rounding"] or 1))).any():
-            yield Problem(f"tables/{path.name}", f"shows a count below {policy['smallest_cell']} in {column!r}")
+        if ((counts > 0) & (counts < least)).any():
+            yield Problem(f"tables/{path.name}", f"shows a count below {policy.smallest_cell} in {column!r}")
 
 
 def _granted(tree: Mapping[str, Any]) -> Iterator[str]:
@@ -212,6 +240,6 @@ def _canaries(folder: Path, tree: Mapping[str, Any], known: Mapping[str, Mapping
         common |= {of} if kind == "feature" else set()
         if kind == "sample" or (kind == "feature" and not kept):
             canaries += [Canary(name, f"{kind} {i + 1}") for i, name in enumerate(names.values())]
-    common |= set(tree["policy"]["columns"]) | set(tree.get("statistics") or {})
+    common |= set(_told(tree["policy"]).columns) | set(tree.get("statistics") or {})
     for hit in found_in(folder, Watch(canaries, common)):
         yield Problem(hit.where, f"holds the name of a {hit.what.split()[0]}")
