@@ -106,7 +106,7 @@ def wrapped(module: Architecture, asked: Supervision, train: Samples | None = No
     if not module.gives_parts and (name := next((n for n, h in asked.heads.items() if h.auxiliary), None)):
         raise RecipeError(
             "needs the embedding of each modality alone, which this architecture does not have",
-            where=f"heads.{name}.auxiliary", met=asked.heads[name].auxiliary, wanted="0, or model.name: joint_embedding",
+            where=f"heads.{name}.auxiliary", met=asked.heads[name].auxiliary, wanted="0, or joint_embedding",
         )  # fmt: skip
     made = Supervised(module, asked.heads, asked.confounders)
     if train is not None:

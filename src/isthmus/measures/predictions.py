@@ -89,6 +89,7 @@ def _scored(said: Said, resamples: int, seed: int) -> Iterator[dict[str, Any]]:
     for who, answer in said.answers.items():
         n = int((said.test.known & np.isfinite(answer).reshape(len(answer), -1).all(axis=1)).sum())
         found = scores(said.test, answer, train=said.train)
+        found.pop("uno", None)  # the survival section has it, up to its horizon
         if not n:
             log.warning("head %s: no test sample has it: nothing is measured", said.head)
             return

@@ -22,8 +22,8 @@ CAPTION = (
     "Harrell's C of survival (chance is 0.5){}. Further scores are in tables/predictions.csv."
 )
 INTERVALS = (
-    ", with 95 % bootstrap intervals over test samples; a difference (the model minus it) whose interval holds 0 may "
-    "be none"
+    ", with 95 % bootstrap intervals over test samples (those of survival are in its own section); a difference (the "
+    "model minus it) whose interval holds 0 may be none"
 )
 
 
