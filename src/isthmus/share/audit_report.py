@@ -55,9 +55,13 @@ class Report:
 
     @property
     def worst(self) -> dict[str, Any]:
-        """The attack on this model with the highest AUC (on its recipe, where the model has seen every sample)."""
+        """The attack on this model with the highest AUC (on its recipe, where the model has seen every sample).
+
+        One that could not be scored is the worst only where none could.
+        """
         rows = self.membership[self.membership["target"] == self.membership["target"].iloc[0]]
-        return {str(k): v for k, v in rows.iloc[int(rows["auc"].to_numpy().argmax())].items()}
+        areas = rows["auc"].to_numpy(dtype=float)
+        return {str(k): v for k, v in rows.iloc[int(np.nan_to_num(areas, nan=-1.0).argmax())].items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the curves, fit for JSON: `auc`, `tpr_at_fpr_01` and intervals are those of `worst`."""
@@ -78,6 +82,8 @@ class Report:
 
     def _membership_words(self) -> list[str]:
         worst = self.worst
+        if math.isnan(worst["auc"]):
+            return ["No membership attack could be scored: nothing is known of what this model remembers."]
         whose = "the model" if worst["target"] == "this model" else "models fitted by its recipe"
         area = f"AUC {worst['auc']:.2f}, 95 % interval {worst['auc_lower']:.2f} to {worst['auc_upper']:.2f}"
         if worst["auc_lower"] > MUCH:

@@ -31,7 +31,7 @@ from isthmus.share.manifest import FORMAT, MANIFEST, VERSION, files_of, read_man
 from isthmus.share.policy import Policy, generalised, load_policy
 from isthmus.share.pseudonyms import write_names
 from isthmus.share.renaming import Renamer, named
-from isthmus.share.searching import search
+from isthmus.share.searching import refuse, watched
 from isthmus.share.words import lead, learnable
 from isthmus.yaml_text import dump_yaml
 
@@ -139,10 +139,11 @@ def bundle(
         folder.mkdir()
         draft = Draft(folder, house, rules, renamer, obs, stays, audit, risks=risks)
         _fill(draft)
-        looked = search(folder, house, draft.told, rules)
-        tree = _manifest(draft, looked)
+        watch = watched(house, draft.told, rules, renamer.columns)
+        tree = _manifest(draft, {**watch.told(), "found": 0})
         text = json.dumps(seal(tree, secret), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (folder / MANIFEST).write_text(text, encoding="utf-8")
+        refuse(folder, watch)
         write_names(names)
         _deliver(folder, out)
     return out
@@ -173,7 +174,11 @@ def _audited(house: House, policy: Policy, refits: int, *, accept: bool) -> tupl
                 error.what, where=error.where, met=error.met, wanted=error.wanted, hint=error.hint or hint
             ) from None
         return None, ["The model was not audited; it was shared all the same."]
-    above = found["auc"] is not None and found["auc"] > policy.threshold
+    unknown = found["auc"] is None
+    if unknown and not accept:
+        hint = "share it without an audit by --accept-risk (the manifest will say so)"
+        raise DataError("the audit could not score any attack on this model", where="audit", met="no AUC", hint=hint)
+    above = not unknown and found["auc"] > policy.threshold
     if above and not accept:
         raise RecipeError(
             "the model gives away who it was trained on", where="audit", met=f"AUC {found['auc']:.2f}",
@@ -184,7 +189,7 @@ def _audited(house: House, policy: Policy, refits: int, *, accept: bool) -> tupl
     if not refits and not accept:
         hint = "the weaker attack alone may find little where this one finds nearly all: raise refits, or --accept-risk"
         raise RecipeError("leaves out the likelihood-ratio attack", where="refits", met=0, hint=hint)
-    risks = []
+    risks = ["No attack on the model could be scored: it was not audited; it was shared all the same."] * unknown
     if above:
         said = f"Membership inference reaches AUC {found['auc']:.2f}, above the threshold of {policy.threshold:.2f}"
         risks.append(f"{said}; it was shared all the same.")
@@ -203,10 +208,9 @@ def _fill(draft: Draft) -> None:
     history = pd.read_csv(house.folder / "history.csv")
     history = history.rename(columns={str(c): renamer.path(str(c)) for c in history.columns})
     history.to_csv(folder / "history.csv", index=False)
-    said = log_text(house.folder / "log.txt", renamer, smallest=draft.policy.smallest_cell)
-    (folder / "log.txt").write_text(said, encoding="utf-8")
+    (folder / "log.txt").write_text(log_text(house.folder / "log.txt", renamer), encoding="utf-8")
     draft.tables, left = tabling.tables(renamer, draft.policy)
-    draft.left_out |= {f"tables/{name}.csv": why for name, why in left.items()}
+    draft.left_out |= left
     counts, draft.suppressed = tabling.counted(house, draft.told, draft.policy)
     draft.tables |= counts
     draft.left_out["figures/"] = "they show samples and names; here they are drawn anew"
@@ -215,7 +219,7 @@ def _fill(draft: Draft) -> None:
 
 
 def _model(draft: Draft) -> None:
-    why = holds_samples(draft.house)
+    why = holds_samples(draft.house, draft.policy.smallest_cell)
     if why and "model" not in draft.policy.include:
         draft.left_out["model/"] = f"{why} (include: model)"
         log.warning("the model is left out: %s", why)
@@ -235,11 +239,11 @@ def _samples(draft: Draft) -> None:
         draft.left_out["obs"] = "metadata of samples"
     if "embedding" in include:
         old = draft.house.embedding
-        kept = ad.AnnData(old.to_df().loc[draft.shared.index].to_numpy(), obs.iloc[:0].reindex(obs.index))
         order = [draft.renamer.sample(s) for s in draft.shared.index]
-        rows = pd.Index(order).get_indexer(obs.index)
-        kept = ad.AnnData(kept.X[rows], obs.astype(object).where(obs.notna(), "").astype(str), old.var.copy())
-        write_container(kept, draft.folder / "embedding.h5ad")
+        z = old.to_df().loc[draft.shared.index].to_numpy()[pd.Index(order).get_indexer(obs.index)]
+        told = obs.astype(object).where(obs.notna(), "").astype(str)
+        rows = told if "metadata" in include else pd.DataFrame(index=obs.index)
+        write_container(ad.AnnData(z, rows, old.var.copy()), draft.folder / "embedding.h5ad")
     else:
         draft.left_out["embedding.h5ad"] = "a row a sample; the decoder gives back its data"
 
@@ -254,7 +258,7 @@ def _results(draft: Draft, history: pd.DataFrame) -> ShareResults:
         policy=dump_yaml(draft.policy.told()), grants=draft.grants.to_dict() if draft.personal else {},
         removed=int((~draft.stays).sum()) if draft.personal else 0, tables=draft.tables, history=history,
         audit=_told(draft), learnable=learnable(draft.house, draft.policy, draft.audit),
-        statistics=statistics(draft.house), versions=versions(),
+        statistics=statistics(draft.house, draft.policy.smallest_cell), versions=versions(),
         recipe=(draft.folder / "recipe.yaml").read_text(encoding="utf-8"),
     )  # fmt: skip
 
@@ -298,7 +302,7 @@ def _manifest(draft: Draft, looked: Mapping[str, Any]) -> dict[str, Any]:
             "quasi_identifiers": policy.quasi, "sensitive": policy.sensitive,
             "cells_suppressed": draft.suppressed, "smallest_cell": policy.smallest_cell, "rounding": policy.rounding,
         },
-        "statistics": statistics(draft.house), "canary": dict(looked),
+        "statistics": statistics(draft.house, draft.policy.smallest_cell), "canary": dict(looked),
         "audit": _told(draft) or None, "threshold": policy.threshold,
         "risk_accepted": bool(draft.risks), "risks": draft.risks,
         "a_reader_can_still_learn": learnable(draft.house, policy, draft.audit),

@@ -16,6 +16,7 @@ from isthmus.data.images import is_image
 from isthmus.data.read import read
 from isthmus.errors import RecipeError
 from isthmus.share.canary import NUMBER, vocabulary
+from isthmus.share.harmless import WITHHELD, message
 from isthmus.share.house import House, prepared
 from isthmus.share.keys import read_key
 from isthmus.share.policy import Policy, load_policy
@@ -34,7 +35,6 @@ BEFORE_COLUMNS = ("head", "auxiliary", "adversary", "hsic", "correlation", "conf
 PATH_KEYS = frozenset(("path", "file", "obs", "read"))
 LOOKS_LIKE_PATH = re.compile(r"^(/|~|\$|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\)|[\w.-]+/[\w.-]+.*\.\w{2,6}$")
 TOKEN = re.compile(r"[^\s,;:()\[\]{}'\"=]+")
-WITHHELD = "(withheld)"
 
 
 class Renamer:
@@ -52,6 +52,7 @@ class Renamer:
 
     def __init__(self, house: House, names: Names, policy: Policy) -> None:
         self.house, self.names, self.kept = house, names, frozenset(policy.kept)
+        self.as_is = frozenset(c for c, rule in policy.kept.items() if rule.keep)
         self.inputs = {m: dict(zip(f, names.every(feature(m), f), strict=True)) for m, f in house.features.items()}
         self.columns = {str(c): self._column(str(c)) for c in house.obs.columns}
         for head, keys in dict(house.stored.description["recipe"].get("heads") or {}).items():
@@ -69,8 +70,8 @@ class Renamer:
         return self.names.of(SAMPLE, str(name))
 
     def level(self, column: str, text: str) -> str:
-        """A value of a column, as it is where the column is shared as it is."""
-        return text if self.columns.get(column, column) == column else self.names.of(value(column), text)
+        """A value of a column, as it is where the column is shared as it is; not where it is shared coarser."""
+        return text if column in self.as_is else self.names.of(value(column), text)
 
     def feature(self, modality: str, name: str) -> str:
         """A feature, before or after preparation."""
@@ -78,7 +79,7 @@ class Renamer:
         return WITHHELD if found is None else found
 
     def said(self, text: str) -> str:
-        """A message, if every word of it is one of ours."""
+        """A text, if every word of it is one of ours."""
         words = [w.strip(".") for w in TOKEN.findall(text)]
         ours = vocabulary() | set(self.house.modalities)
         return text if all(w in ours or NUMBER.fullmatch(w) or not w for w in words) else WITHHELD
@@ -135,7 +136,7 @@ class Renamer:
                 return [renamed(v, key) for v in node]
             if isinstance(node, str):
                 if key in ("message", "message_"):
-                    return self.said(node)
+                    return message(node)
                 return names[node] if node in names else _no_path(node, key)
             return node
 

@@ -2,41 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from isthmus.errors import DataError
-from isthmus.share.canary import Hit, Watch
+from isthmus.share.canary import WORD, Canary, Hit, Watch, vocabulary
 from isthmus.share.house import House
 from isthmus.share.manifest import MANIFEST, files_of
 from isthmus.share.policy import Policy
 from isthmus.share.unpacking import pieces
 
-__all__ = ["found_in", "search"]
+__all__ = ["Watched", "found_in", "refuse", "watched"]
 
 
-def search(folder: Path, house: House, shared: pd.DataFrame, policy: Policy) -> dict[str, Any]:
-    """Look through a folder for every name of a run.
+@dataclass(frozen=True)
+class Watched:
+    """What is looked for: how many names, and how."""
 
-    Returns
-    -------
-    dict
-        How many names were looked for, how, and in how many bytes.
+    names: int
+    watch: Watch
 
-    Raises
-    ------
-    DataError
-        One is there.
+    def told(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"names": self.names, "looked_for_in": self.watch.counts}
+
+
+def watched(house: House, shared: pd.DataFrame, policy: Policy, columns: Mapping[str, str]) -> Watched:
+    """Every name of a run that must not leave.
+
+    Parameters
+    ----------
+    house
+        The run.
+    shared
+        Metadata as they are shared: their values may occur.
+    policy
+        What keeps its name, and what is harmless.
+    columns
+        Columns of obs and heads, and their names in the bundle: those with another one must not occur, unless they are
+        words of this package.
     """
     kept = {str(c): shared[c] for c in shared.columns}
     levels = {str(v) for column in kept.values() for v in column.dropna()}
     common = {*house.modalities, *policy.kept, *policy.harmless, *levels}
     canaries = list(house.canaries(kept, features=not policy.keep_feature_names))
-    watch = Watch(canaries, common)
-    hits = list(found_in(folder, watch))
+    features = {f for names in house.features.values() for f in names} if policy.keep_feature_names else set[str]()
+    ours = vocabulary()
+    for number, (name, new) in enumerate(columns.items()):
+        if name != new and name not in features and not all(w in ours for w in WORD.findall(name)):
+            canaries.append(Canary(name, f"the name of column or head {number + 1}", value=True))
+    return Watched(len(canaries), Watch(canaries, common))
+
+
+def refuse(folder: Path, watched: Watched) -> None:
+    """Look through a finished folder, its manifest included.
+
+    Raises
+    ------
+    DataError
+        A name is there.
+    """
+    hits = list(found_in(folder, watched.watch))
     if hits:
         more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
         raise DataError(
@@ -44,8 +74,6 @@ def search(folder: Path, house: House, shared: pd.DataFrame, policy: Policy) -> 
             hint="nothing was written. If it is no name but an everyday word, list it under `harmless` in the\n"
             "policy; otherwise please report where it was met",
         )  # fmt: skip
-    size = sum((folder / f).stat().st_size for f in files_of(folder))
-    return {"names": len(canaries), "looked_for_in": watch.counts, "bytes": size, "found": 0}
 
 
 def found_in(folder: Path, watch: Watch, also: Collection[str] = ()) -> Iterator[Hit]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from isthmus.share.canary import NUMBER, vocabulary
 from isthmus.share.cells import rounded, suppressed
+from isthmus.share.harmless import message
 from isthmus.share.house import House
 from isthmus.share.policy import Policy
 from isthmus.share.renaming import Renamer
@@ -25,8 +26,12 @@ KNOWN = (
 )  # fmt: skip
 """Tables of scores; those of counts are made anew."""
 RARE = "(rare levels)"
-PERSONAL = ("points-", "split", "images", "attention", "predictions", "survival", "risk")
-"""How the names of tables begin that hold a row a sample."""
+ROWS = "a row a sample"
+PERSONAL = {
+    "points": ROWS, "split": ROWS, "images": ROWS, "attention": ROWS, "predictions": ROWS, "risk": ROWS,
+    "survival": "times of events, which are those of samples, and scores of heads",
+}  # fmt: skip
+"""How the names of tables begin that tell of single samples, and why they are left out. What follows is a name."""
 SIZES = ("n", "n_samples", "n_train", "n_test", "samples")
 """Columns that say from how many samples a row was computed."""
 STRUCTURE = frozenset(
@@ -39,15 +44,16 @@ GONE = ("n_entries", "n_features_constant")
 
 
 def tables(renamer: Renamer, policy: Policy) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """The tables of scores, and of those that are left out why."""
+    """The tables of scores, and why others are left out, by kind: their own names may be those of columns."""
     house, made, left = renamer.house, {}, {}
     for path in sorted((house.folder / "tables").glob("*.csv")):
         if path.stem in ("cohort", "combinations", "splits") or path.stem.startswith("summary_"):
             continue
-        if path.stem.startswith(PERSONAL):
-            left[path.stem] = "a row a sample"
+        kind = next((k for k in PERSONAL if path.stem.startswith(k)), "")
+        if kind:
+            left[f"tables/{kind}"] = PERSONAL[kind]
         elif path.stem not in KNOWN:
-            left[path.stem] = "a table that is not known to hold no person's data"
+            left["tables/ of other kinds"] = "not known to hold no person's data"
         else:
             made[path.stem] = _clean(house.table(path.stem), renamer, policy)
     return {k: v for k, v in made.items() if len(v) and v.shape[1]}, left
@@ -75,9 +81,11 @@ def _own_words(table: pd.DataFrame, renamer: Renamer, policy: Policy) -> pd.Data
     """Without columns of text that is not ours."""
     public = {*renamer.house.modalities, *policy.kept}
     for column in [c for c in table.columns if c != "feature" and not pd.api.types.is_numeric_dtype(table[c])]:
+        if column == "message":
+            table = table.assign(message=table[column].map(lambda v: message(v) if isinstance(v, str) else v))
+            continue
         texts = table[column].map(lambda v: v if not isinstance(v, str) else v if v in public else renamer.said(v))
-        table = table.assign(**{column: texts}) if column == "message" else table
-        if column != "message" and not texts.equals(table[column]):
+        if not texts.equals(table[column]):
             table = table.drop(columns=column)
     return table
 

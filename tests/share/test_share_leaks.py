@@ -1,0 +1,142 @@
+"""What would tell of single samples by a way round: a log, a message, a column, a file's name, an audit of nothing."""
+
+import sys
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+from isthmus.errors import DataError
+from isthmus.share import bundling, tabling
+from isthmus.share.audit_report import MEMBERSHIP, Report
+from isthmus.share.classes import CLASSES, holds_samples, statistics
+from isthmus.share.harmless import WITHHELD, line, message
+from isthmus.share.house import House
+from isthmus.share.keys import Key
+from isthmus.share.logs import log_text
+from isthmus.share.policy import load_policy
+from isthmus.share.renaming import Renamer, named
+from isthmus.share.searching import refuse, watched
+from isthmus.store import Stored
+
+STAMP = "2026-11-21 13:57:44 INFO    "
+
+
+def house(folder, *, heads=None, targets=(), covariates=(), residual=()):
+    """A run of samples that are numbers and words, without modalities."""
+    ids = ["42", "train", *map(str, range(100, 118))]
+    obs = pd.DataFrame({"age": [30.0, 50.0] * 10, "Krebsregister": "x"}, index=ids)
+    obs["split"] = "train"
+    embedding = ad.AnnData(np.arange(40.0).reshape(20, 2), obs)
+    described = {
+        "recipe": {"heads": heads or {}}, "prepare": {"pipelines": {}, "residual": {"covariates": list(residual)}},
+        "spec": {"targets": list(targets), "covariates": list(covariates), "n_train": 20}, "history": [],
+    }  # fmt: skip
+    if not residual:
+        del described["prepare"]["residual"]
+    return House(folder, Stored({}, {}, described), {}, embedding)
+
+
+def renamer_of(found, rules):
+    return Renamer(found, named(Key(bytes(32)), rules), rules)
+
+
+def test_a_log_keeps_what_is_known_to_tell_of_no_sample_and_never_a_pseudonym(tmp_path):
+    found = house(tmp_path)
+    told = renamer_of(found, load_policy(None))
+    said = ["split: 42 train, 3 valid, 4 test", "split: 3 folds, each leaves out one of 17, Dresden", "read: 42.0 s"]
+    (tmp_path / "log.txt").write_text("".join(f"{STAMP}{s}\n" for s in said) + "Traceback: 42\n")
+    assert log_text(tmp_path / "log.txt", told).splitlines() == [
+        STAMP + WITHHELD, STAMP + WITHHELD, STAMP + "read: 42.0 s", WITHHELD,
+    ]  # fmt: skip
+
+
+def test_lines_and_messages_of_samples_are_withheld_and_of_features_stay():
+    assert message("dropped 10 of 30 features") == "dropped 10 of 30 features"
+    assert message("total 10000; 2 samples of total 0 left as they are") == WITHHELD
+    step = "rna: top_variance, 30 -> 20 features"
+    for known in (f"{step} (dropped 10 of 30 features)", step, "rna: samples in rows", "fit fold3: 1.6 s"):
+        assert line(known, ["rna"]) == known
+        assert line(known.replace("rna", "secret"), ["rna"]) == (known if "fit" in known else WITHHELD)
+    assert line(f"{step} (total 1; 2 samples of total 0 left as they are)", ["rna"]) == f"{step} {WITHHELD}"
+
+
+@pytest.mark.parametrize("include", [["embedding"], ["embedding", "metadata"]])
+def test_columns_leave_beside_embeddings_only_with_the_metadata(tmp_path, include):
+    rules = load_policy({"columns": {"age": "keep"}, "include": include})
+    found = house(tmp_path)
+    stays = pd.Series(data=True, index=found.obs.index)
+    draft = bundling.Draft(tmp_path, found, rules, renamer_of(found, rules), found.obs[["age"]], stays, None)
+    bundling._samples(draft)
+    made = ad.read_h5ad(tmp_path / "embedding.h5ad")
+    assert list(made.obs.columns) == (["age"] if "metadata" in include else [])
+    assert made.n_obs == 20
+    assert ("obs" in draft.left_out) == ("metadata" not in include)
+    for name in found.samples:  # every row is that of its own sample
+        np.testing.assert_array_equal(made[draft.renamer.sample(name)].X, found.embedding[name].X)
+
+
+SHARES = {"name": "grade", "classes": ["a", "b"], "shares": [0.9, 0.1]}
+EDGES = {"name": "os", "kind": "survival", "classes": [], "edges": [0.0, 311.0, 1207.0]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"targets": [EDGES]}, "times of events"), ({"covariates": [SHARES]}, "fewer than 5 training samples"),
+        ({"residual": [SHARES]}, "fewer than 5 training samples"),
+        ({"covariates": [{**SHARES, "shares": [0.5] * 2}]}, ""),
+    ],
+)  # fmt: skip
+def test_a_model_whose_spec_tells_of_few_samples_is_personal(tmp_path, spec, why):
+    found = house(tmp_path, **spec)
+    assert why in holds_samples(found)
+    assert bool(holds_samples(found)) == bool(why)
+    told = statistics(found)["heads and confounders"]
+    assert told["class"] == ("personal" if why else "aggregate")
+    assert told["stored"] == (["edges"] if "targets" in spec else ["shares"])
+
+
+def test_tables_that_are_left_out_are_named_by_kind(tmp_path):
+    (tmp_path / "tables").mkdir()
+    for name in ("survival_krebsregister", "predictions_krebsregister", "points-age", "krebsregister"):
+        (tmp_path / "tables" / f"{name}.csv").write_text("a\n1\n")
+    rules = load_policy(None)
+    made, left = tabling.tables(renamer_of(house(tmp_path), rules), rules)
+    assert made == {}
+    assert set(left) == {"tables/survival", "tables/predictions", "tables/points", "tables/ of other kinds"}
+    assert "row" not in left["tables/survival"]
+    assert {CLASSES.of(n) for n in left if "other" not in n} == {"personal"}
+
+
+@pytest.mark.parametrize("name", ["Krebsregister", "rezidiv_os"])
+def test_names_of_denied_columns_and_heads_are_looked_for_in_the_manifest_too(tmp_path, name):
+    found = house(tmp_path, heads={"rezidiv_os": {"time": "age", "event": "age"}})
+    rules = load_policy(None)
+    columns = renamer_of(found, rules).columns
+    watch = watched(found, found.obs[[]], rules, columns)
+    (tmp_path / "manifest.json").write_text('{"left_out": "train age"}')  # words of ours are no names
+    refuse(tmp_path, watch)
+    (tmp_path / "manifest.json").write_text(f'{{"left_out": {{"tables/survival_{name}.csv": ""}}, "b": "{name}"}}')
+    with pytest.raises(DataError, match=r"manifest\.json: would have left the house: the name of column or head"):
+        refuse(tmp_path, watch)
+
+
+def report(*areas):
+    rows = pd.DataFrame([["threshold", "this model", a, a, a, 0.1, 0.0, 0.2, 9, 9] for a in areas], columns=MEMBERSHIP)
+    empty = pd.DataFrame()
+    return Report("m", 9, 9, 2, 0, rows, empty, empty, {}, {})
+
+
+def test_the_worst_attack_is_one_that_was_scored_and_a_model_without_any_is_not_audited(tmp_path, monkeypatch):
+    assert report(np.nan, 0.7, 0.9, np.nan).to_dict()["auc"] == 0.9
+    nothing = report(np.nan, np.nan)
+    assert nothing.to_dict()["auc"] is None
+    assert "could be scored" in nothing.words[0]
+    __import__("isthmus.share.auditing")
+    monkeypatch.setattr(sys.modules["isthmus.share.auditing"], "audit", lambda *_, **__: nothing)
+    with pytest.raises(DataError, match="could not score any attack"):
+        bundling._audited(house(tmp_path), load_policy(None), 2, accept=False)
+    _, risks = bundling._audited(house(tmp_path), load_policy(None), 2, accept=True)
+    assert "not audited" in risks[0]
