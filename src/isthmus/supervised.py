@@ -135,6 +135,9 @@ class Supervised(Architecture):
         """Why heads and penalties do not take private training; empty: they do."""
         if cox := next((t.name for t in self.heads.values() if t.keys.kind == "cox"), None):
             return f"with the Cox head {cox!r} compares every sample with those at risk: take kind discrete"
+        if named := next((t.name for t in self.heads.values() if t.keys.balanced), None):
+            why = "weighs the classes of a batch, and here every sample is a batch of its own"
+            return f"with balanced: true of head {named!r} {why}"
         if self.penalties:
             return f"with the penalty {self.penalties[0]!r} on confounders looks at several samples at once"
         return ""

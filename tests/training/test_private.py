@@ -183,6 +183,7 @@ def test_epsilon_told_is_that_of_the_accountant_and_within_the_budget():
     assert fitted.history["epsilon"].iloc[-1] == pytest.approx(found["epsilon"])
     assert fitted.history["epsilon"].is_monotonic_increasing
     assert "scalers" in found["not_covered"][1]
+    assert any("mean and standard deviation" in line and "discrete time" in line for line in found["not_covered"])
 
 
 @pytest.mark.parametrize("stop_at", [1, 6, 9])
@@ -249,6 +250,8 @@ def test_heads_and_penalties_are_refused_where_they_compare_samples_and_trained_
         fit(Autoencoder(**SMALL), mdata, training=settings(), heads=cox)
     with pytest.raises(RecipeError, match=r"penalty 'hsic' on confounders"):
         fit(Autoencoder(**SMALL), mdata, training=settings(), confounders={"columns": ["site"], "method": ["hsic"]})
+    with pytest.raises(RecipeError, match=r"balanced: true of head 'kind' weighs the classes"):
+        fit(Autoencoder(**SMALL), mdata, training=settings(), heads={"kind": {"kind": "class", "balanced": True}})
     both = {"kind": {"kind": "class"}, "os": {"kind": "discrete", "time": "time", "event": "event", "bins": 3}}
     found = fit(Autoencoder(**SMALL), mdata, training=settings(), heads=both,
                 confounders={"columns": ["site"], "method": ["conditional"]})  # fmt: skip

@@ -45,6 +45,8 @@ FEW = 1000
 NOT_COVERED = (
     "what is learnt of training samples outside of training: scalers, choice of features, classes, confounders "
     "regressed out (prepare.safetensors)",
+    "what heads learn of training samples' labels before training: classes, mean and standard deviation of numbers, "
+    "edges of discrete time (model.json)",
     "what is measured of training samples afterwards: mean and covariance of their embedding, widths of intervals, "
     "the losses of every epoch (prepare.safetensors, model.json, history.csv)",
     "embeddings, metrics, tables and figures of the run, which hold single samples",
