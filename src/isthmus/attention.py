@@ -27,7 +27,7 @@ from isthmus.architecture import Architecture
 from isthmus.data.accepted import Data
 from isthmus.data.batches import Samples
 from isthmus.errors import DataError, RecipeError
-from isthmus.nn.pooling import Pool, segment_sum
+from isthmus.nn.pooling import Pool, ranks, segment_sum
 from isthmus.predicting import head_of
 from isthmus.types import Batch, PackedBags
 
@@ -220,9 +220,7 @@ def _changes(
 
 def _groups(scores: Float[Tensor, " N"], bags: PackedBags, groups: int) -> Tensor:
     """The group of every instance, 0 for those of largest scores in their bag."""
-    falling = scores.argsort(descending=True, stable=True)
-    order = falling[bags.owner[falling].argsort(stable=True)]
-    rank = torch.arange(len(order)) - bags.offsets[:-1][bags.owner]
+    order, rank = ranks(scores, bags)
     share = rank * groups // bags.lengths[bags.owner].clamp(min=1)
     return torch.empty_like(share).index_copy(0, order, share)
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isthmus.evaluate.arrays import known_mean
 from isthmus.evaluate.outcomes import Kind, Outcome, main_metric, scores
 from isthmus.evaluate.spread import holm, nadeau_bengio
 
@@ -149,7 +150,7 @@ def _mean(members: Sequence[Answered], row: str, modalities: tuple[str, ...]) ->
     parts = [_standard(m) for m in members]
     with np.errstate(invalid="ignore"):
         said = [
-            _nanmean([_at(p[k], (m.train_ids, m.ids)[k], ids) for m, p in zip(members, parts, strict=True)])
+            known_mean(np.stack([_at(p[k], (m.train_ids, m.ids)[k], ids) for m, p in zip(members, parts, strict=True)]))
             for k, ids in enumerate((train, test))
         ]
     outcome, learnt = (
@@ -183,14 +184,6 @@ def _at(values: np.ndarray, ids: pd.Index, wanted: pd.Index) -> np.ndarray:
     made = np.asarray(values, dtype=float)[np.maximum(places, 0)]
     made[places < 0] = np.nan
     return made
-
-
-def _nanmean(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean over members of what is not NaN; NaN over nothing."""
-    stack = np.stack(values)
-    known = ~np.isnan(stack)
-    total = np.where(known, stack, 0).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def _outcomes(parts: Sequence[tuple[pd.Index, Outcome]], wanted: pd.Index) -> Outcome:

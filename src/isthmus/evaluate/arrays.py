@@ -69,6 +69,13 @@ def feature_means(x: Matrix) -> np.ndarray:
     return means
 
 
+def known_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is not NaN; NaN over nothing."""
+    known = ~np.isnan(values)
+    total, n = np.where(known, values, 0).sum(axis=0), known.sum(axis=0)
+    return np.asarray(np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0))
+
+
 def check_rows(n: int, met: int, *, where: str) -> None:
     """Refuse arrays that do not speak of the same samples."""
     if n != met:

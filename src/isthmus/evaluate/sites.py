@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from isthmus.evaluate.arrays import Matrix
+from isthmus.evaluate.arrays import Matrix, known_mean
 from isthmus.evaluate.probes import run_probes
 from isthmus.evaluate.tasks import absent, kind_of, names_of
 
@@ -71,7 +71,7 @@ class _Said:
                 return np.asarray(1 - (w @ (truth - guess) ** 2) / (w * (truth - mean[:, None]) ** 2).sum(axis=1))
             hit = truth == guess
             recalls = np.stack([(w @ (hit & (truth == c))) / (w @ (truth == c)) for c in np.unique(truth)])
-        return _mean(recalls)
+        return known_mean(recalls)
 
     def scorable(self, rows: np.ndarray) -> bool:
         """Whether these samples say anything: three or more, and not all the same."""
@@ -160,7 +160,7 @@ def _ways(
     nothing = np.full(len(weights), np.nan)
     whole = mixed.score(every, weights) if mixed.scorable(every) else nothing
     for way, said in (("mixed", None), ("within", mixed), ("across", away)):
-        values = whole if said is None else _mean(np.stack([said.score(r, weights) for r in sites] or [nothing]))
+        values = whole if said is None else known_mean(np.stack([said.score(r, weights) for r in sites] or [nothing]))
         drawn = values[1:][~np.isnan(values[1:])]
         lower, upper = np.quantile(drawn, [0.025, 0.975]) if len(drawn) > 1 else (np.nan, np.nan)
         n = len(every) if said is None else sum(map(len, sites))
@@ -207,10 +207,3 @@ def _weights(test: Side, site: np.ndarray, seed: int) -> np.ndarray:
         units, unit = np.unique(member[here], return_inverse=True)
         weights[1:, here] = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), size=RESAMPLES)[:, unit]
     return weights
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not NaN; NaN over nothing."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, values, 0).sum(axis=0) / known.sum(axis=0))

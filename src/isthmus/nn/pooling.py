@@ -27,7 +27,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from isthmus.config import Network, Pooling
@@ -68,6 +68,13 @@ def segment_softmax(scores: Float[Tensor, " N"], bags: PackedBags) -> Float[Tens
     raised = (scores - highest[owner]).exp()
     total = raised.new_zeros(len(bags)).index_add(0, owner, raised)
     return raised / total[owner]
+
+
+def ranks(scores: Float[Tensor, " N"], bags: PackedBags) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
+    """Positions of the instances, bag after bag and falling by score within it, and the rank (0 first) of each."""
+    falling = scores.detach().argsort(descending=True, stable=True)
+    order = falling[bags.owner[falling].argsort(stable=True)]
+    return order, torch.arange(len(order), device=order.device) - bags.offsets[:-1][bags.owner]
 
 
 def bag_means(bags: PackedBags) -> Float[Tensor, "n f"]:
@@ -156,9 +163,7 @@ class TopK(Pool):
     def _kept(self, bags: PackedBags) -> tuple[Tensor, PackedBags, Tensor]:
         """Positions of the instances kept, these as bags, and their weights."""
         scores: Tensor = self.gate(bags.x)
-        falling = scores.detach().argsort(descending=True, stable=True)
-        order = falling[bags.owner[falling].argsort(stable=True)]
-        rank = torch.arange(len(order), device=order.device) - bags.offsets[:-1][bags.owner]
+        order, rank = ranks(scores, bags)
         kept = order[rank < self.k]
         lengths = bags.lengths.clamp(max=self.k)
         few = PackedBags(bags.x[kept], torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from isthmus.evaluate.arrays import known_mean
 from isthmus.evaluate.design import Design
 from isthmus.evaluate.spread import nadeau_bengio
 from isthmus.evaluate.survival.concordance import Kind, Pairs, bootstrap_concordance
@@ -207,18 +208,11 @@ def _over_time(folds: Sequence[Fold], names: Sequence[str], end: float) -> tuple
             errors.append(brier(t, d, f.survival(name, times), times=times, censoring=censoring))
             areas.append(auc(t, d, risk, times=times, censoring=censoring))
             means.append(mean_auc(t, d, areas[-1], times=times))
-        error, area, mean = (_mean(np.array(v).reshape(len(folds), -1)) for v in (errors, areas, means))
+        error, area, mean = (known_mean(np.array(v).reshape(len(folds), -1)) for v in (errors, areas, means))
         curves.append(pd.DataFrame({"representation": name, "time": times, "brier": error, "auc": area}))
         whole = mean_over(times, error)
         rows.append({"representation": name, "integrated_brier": whole, "auc": float(mean[0])})
     return pd.concat(curves, ignore_index=True), pd.DataFrame(rows)
-
-
-def _mean(rows: np.ndarray) -> np.ndarray:
-    """Mean over folds of what is known; NaN where nothing is."""
-    known = ~np.isnan(rows)
-    total = np.where(known, rows, 0).sum(axis=0)
-    return np.asarray(np.divide(total, known.sum(axis=0), out=np.full(rows.shape[1], np.nan), where=known.any(axis=0)))
 
 
 def _scores(folds: Sequence[Fold], names: Sequence[str], *, horizon: float, resamples: int, seed: int) -> pd.DataFrame:
@@ -275,10 +269,10 @@ def _over_folds(folds: Sequence[Fold], pairs: Sequence[Pairs], names: Sequence[s
 def _null(pairs: Sequence[Pairs], risks: Sequence[np.ndarray], resamples: int, seed: int) -> dict[str, object]:
     """Harrell's C, mean over folds, if the outcomes of each fold are dealt out anew among its samples."""
     rng = np.random.default_rng(seed)
-    value = _mean(np.array([[p.concordance(r)] for p, r in zip(pairs, risks, strict=True)]))[0]
+    value = known_mean(np.array([[p.concordance(r)] for p, r in zip(pairs, risks, strict=True)]))[0]
     drawn = np.array([[p.concordance(rng.permutation(r)) for p, r in zip(pairs, risks, strict=True)]
                       for _ in range(resamples)])  # fmt: skip
-    means = _mean(drawn.T)
+    means = known_mean(drawn.T)
     if np.isnan(means).any():
         return dict.fromkeys(("null_sd", "null_lower", "null_upper", "null_p"), float("nan"))
     lower, upper = np.quantile(means, [0.025, 0.975])
