@@ -18,8 +18,10 @@ from isthmus.cli import main
 from isthmus.errors import DataError, InputError, RecipeError
 from isthmus.recipe import parse_recipe
 from isthmus.share.disclosure import enforced, measured
+from isthmus.share.house import opened
 from isthmus.share.keys import read_key
 from isthmus.share.policy import generalised, load_policy
+from isthmus.share.renaming import Renamer, named
 
 POLICY = {
     "columns": {"age": {"bins": 20}, "kind": {"keep": True, "sensitive": True}, "seen": {"date": "year"}},
@@ -131,6 +133,17 @@ def test_nothing_that_was_kept_is_lost(site):
     assert "weaker" in manifest["risks"][0]
     assert manifest["files"]["embedding.h5ad"]["class"] == "personal"
     assert "clinic" not in json.dumps(manifest)
+
+
+@pytest.mark.parametrize("rule", [{"rare": 10}, {"levels": {"Zentrum-Nord": "north"}}, {"keep": True}])
+def test_raw_levels_stand_in_a_model_only_where_the_column_is_kept_as_it_is(site, rule):
+    policy = load_policy({"columns": {"clinic": rule}})
+    renamer = Renamer(opened(site[0] / "run"), named(read_key(site[0] / "project.key"), policy), policy)
+    target = next(t for t in renamer.model().description["spec"]["targets"] if t["name"] == "head/clinic")
+    levels = renamer.recipe({"data": {"read": "x.h5mu", "split": {"by": {"clinic": {"Zentrum-Nord": "test"}}}}})
+    shared = set(target["classes"]) | set(levels["data"]["split"]["by"]["clinic"])
+    raw = {"Frauenklinik-Ost", "Zentrum-Nord"}
+    assert shared & raw == (raw if "keep" in rule else set())
 
 
 def test_the_same_run_key_and_policy_give_the_same_bytes_and_no_name_is_logged(site, tmp_path, caplog):
