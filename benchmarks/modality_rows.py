@@ -19,7 +19,7 @@ from isthmus.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ISTHMUS_DATA", ROOT / "../shared/data")).absolute()
-CLINICAL = {"luad": ["age", "is_female"]}
+CLINICAL = dict.fromkeys(("luad", "lihc"), ["age", "is_female"])
 STAGED = ["age", "is_female", "stage"]
 
 
