@@ -19,7 +19,7 @@ from isthmus.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("ISTHMUS_DATA", ROOT / "../shared/data")).absolute()
-CLINICAL = dict.fromkeys(("luad", "lihc"), ["age", "is_female"])
+CLINICAL = {"luad": ["age", "is_female"], "lihc": ["age", "is_female"]}
 STAGED = ["age", "is_female", "stage"]
 
 
@@ -53,7 +53,7 @@ def main():
         print(table.assign(mean=table.mean(axis=1)).sort_values("mean", ascending=False).round(3).to_string())
         print(f"standard deviation over splits: {spread.min().min():.3f} to {spread.max().max():.3f}")
     real = rows[rows["control"] == ""]
-    print("\ntold ahead of clinical columns (p adjusted over rows < .05)")
+    print("\ntold apart from clinical columns (p adjusted over rows < .05)")
     told = real[(real["p_clinical_adjusted"] < 0.05)]
     print(told[["cohort", "what", "mean", "to_clinical", "p_clinical_adjusted"]].round(3).to_string(index=False))
     print("\ntold apart from joint (p adjusted over rows < .05)")
