@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -17,10 +18,11 @@ from isthmus import experiment, store
 from isthmus.cli import main
 from isthmus.errors import DataError, InputError, RecipeError
 from isthmus.recipe import parse_recipe
+from isthmus.share import tabling
 from isthmus.share.disclosure import enforced, measured
 from isthmus.share.house import opened
 from isthmus.share.keys import read_key
-from isthmus.share.policy import generalised, load_policy
+from isthmus.share.policy import generalised, load_policy, unlisted
 from isthmus.share.renaming import Renamer, named
 
 POLICY = {
@@ -227,6 +229,7 @@ def test_two_sites_with_one_key_join_and_another_project_does_not(site, tmp_path
         (lambda b: (b / "history.csv").write_text("phase\n"), "history.csv", "sha256"),
         (lambda b: (b / "log.txt").unlink(), "log.txt", "missing"),
         (lambda b: (b / "notes.txt").write_text("hello"), "notes.txt", "not in the manifest"),
+        (lambda b: (b / "notes").mkdir(), "notes", "empty folder"),
         (lambda b: (b / "model.pkl").write_bytes(b"\x80\x04."), "model.pkl", "kind that a bundle never holds"),
         (lambda b: (b / "log.txt").unlink() or (b / "log.txt").symlink_to("/etc/hostname"), "log.txt", "link"),
     ],
@@ -236,6 +239,97 @@ def test_tampering_is_found(site, tmp_path, damage, where, what):
     damage(bundle)
     problems = ist.share.verify(bundle).problems
     assert any(p.where == where and what in p.what for p in problems), problems
+
+
+def test_an_empty_folder_is_found_in_an_archive_too(site, tmp_path):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for path in sorted((site[0] / "bundle").rglob("*")):
+            archive.write(path, path.relative_to(site[0] / "bundle"))
+    assert ist.share.verify(tmp_path / "b.zip").ok  # folders that hold files have entries too
+    with zipfile.ZipFile(tmp_path / "b.zip", "a") as archive:
+        archive.writestr("notes/", "")
+    assert [p.where for p in ist.share.verify(tmp_path / "b.zip").problems] == ["notes/"]
+
+
+def test_without_a_key_it_is_said_that_the_manifest_is_not_checked(site):
+    said = "the manifest itself is checked with --key alone"
+    assert said in ist.share.verify(site[0] / "bundle").words
+    assert said not in ist.share.verify(site[0] / "bundle", key=site[0] / "project.key").words
+
+
+@pytest.mark.parametrize(
+    ("policy", "mode", "out", "said"),
+    [
+        ("{}", 0o600, "there", "exists"),
+        ("{}", 0o644, "b", "may be read by others"),
+        ("{}", 0o600, "run/b", "within the run"),
+        ("columns: {none: keep}", 0o600, "b", "not there"),
+        ("columns: {clinic: {bins: 5}}", 0o600, "b", "something else than numbers"),
+        ("columns: {clinic: {date: year}}", 0o600, "b", "without a year"),
+    ],
+)
+def test_cheap_refusals_come_before_the_audit(site, tmp_path, capsys, policy, mode, out, said):
+    (tmp_path / "run").symlink_to(site[0] / "run")
+    (tmp_path / "there").mkdir()
+    ist.share.keygen(tmp_path / "k").chmod(mode)
+    (tmp_path / "p.yaml").write_text(policy)
+    options = ["--key", "k", "--out", out, "--policy", "p.yaml"]
+    options = [str(tmp_path / o) if i % 2 else o for i, o in enumerate(options)]
+    with pytest.raises(SystemExit) as stop:
+        main(["share", str(tmp_path / "run"), *options])
+    err = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert said in err
+    assert "audit:" not in err
+
+
+def test_scores_have_two_decimals_and_those_of_small_classes_stay(site):
+    place, *_ = site
+    found = opened(place / "run")
+    flat = json.loads((place / "bundle" / "metrics.json").read_bytes())
+    raw = json.loads((place / "run" / "metrics.json").read_bytes())
+    assert any(v != round(v, 2) for v in raw.values() if v is not None)
+    assert all(v == round(v, 2) for v in flat.values() if v is not None)
+    assert any("kind" in k.split("/") for k in flat)
+    table = pd.read_csv(place / "bundle" / "tables" / "benchmark.csv")
+    assert table["mean"].round(2).equals(table["mean"])
+    test = found.parts.index[found.parts == "test"]
+    few = found.embedding.copy()
+    few.obs["kind"] = np.where(few.obs_names.isin(test[:3]), "high", "low")
+    changed = replace(found, embedding=few)
+    rules = load_policy(POLICY)
+    assert "kind" not in tabling.of_few(found, rules)
+    assert "kind" in tabling.of_few(changed, rules)
+    renamer = Renamer(changed, named(read_key(place / "project.key"), rules), rules)
+    assert not any("kind" in k.split("/") for k in tabling.metrics(raw, renamer, rules))
+    assert "kind" not in set(tabling.tables(renamer, rules)[0].get("benchmark", table.iloc[:0])["label"])
+
+
+def test_scores_of_combinations_of_few_samples_stay(site, monkeypatch):
+    place, *_ = site
+    rules = load_policy(POLICY)
+    renamer = Renamer(opened(place / "run"), named(read_key(place / "project.key"), rules), rules)
+    flat = {"subset/test/r2/rna": 0.51234, "reconstruction/test/r2/rna": 0.3}
+    for n, left in ((5, 2), (4, 1)):
+        tables = {"subsets": pd.DataFrame({"modalities": ["rna"], "n": [n]})}
+        monkeypatch.setattr(type(renamer.house), "table", lambda _, k, t=tables: t.get(k, pd.DataFrame()))
+        assert len(tabling.metrics(flat, renamer, rules)) == left
+
+
+def test_levels_that_are_not_listed_are_one_and_counted():
+    obs = pd.DataFrame({"stage": ["I", "II", "III", "IV", None]})
+    rules = load_policy({"columns": {"stage": {"levels": {"I": "early"}}}})
+    assert generalised(obs, rules)["stage"].tolist()[:4] == ["early", "other", "other", "other"]
+    assert unlisted(obs, rules) == {"stage": 3}
+
+
+def test_pseudonyms_without_a_policy_are_warned_of(tmp_path, caplog):
+    ist.share.keygen(tmp_path / "k")
+    data = cohort(tmp_path / "c", n=9) and {"rna": tmp_path / "c" / "rna.csv"}
+    for policy, said in (({}, False), (None, True)):
+        caplog.clear()
+        ist.share.pseudonymise({k: str(v) for k, v in data.items()}, key=tmp_path / "k", policy=policy)
+        assert ("project and site" in caplog.text) == said
 
 
 def forge(bundle, name, text):

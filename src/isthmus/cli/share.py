@@ -49,6 +49,10 @@ def command(
     if data and what != PSEUDONYMISE:
         raise RecipeError("is one argument too many", where="share", met=data[0], wanted="one run folder or bundle")
     if what == PSEUDONYMISE:
+        if policy is None:
+            from isthmus.share.renaming import NO_POLICY
+
+            typer.echo(f"warning: {NO_POLICY}", err=True)
         typer.echo(
             _pseudonymised(data or [], out, key, _rules(policy, include, keep=keep_feature_names), overwrite=overwrite)
         )
@@ -58,9 +62,10 @@ def command(
         typer.echo(give_back(Path(what), out, key=key, names=names, overwrite=overwrite))
     else:
         from isthmus.share.audit_run import cost
-        from isthmus.share.bundling import bundle
+        from isthmus.share.bundling import bundle, check
 
         rules = _rules(policy, include, keep=keep_feature_names)
+        check(what, out, key=key, policy=rules, overwrite=overwrite)
         typer.echo(f"audit: {cost(what, refits)}", err=True)
         typer.echo(
             bundle(what, out, key=key, policy=rules, refits=refits, accept_risk=accept_risk, overwrite=overwrite)

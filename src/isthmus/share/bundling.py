@@ -25,17 +25,17 @@ from isthmus.share import tabling
 from isthmus.share.classes import CLASSES, holds_samples, statistics
 from isthmus.share.disclosure import Measured, enforced, measured
 from isthmus.share.house import House, opened
-from isthmus.share.keys import read_key
+from isthmus.share.keys import Key, read_key
 from isthmus.share.logs import log_text
 from isthmus.share.manifest import FORMAT, MANIFEST, VERSION, files_of, read_manifest, seal, sha256, zipped
-from isthmus.share.policy import Policy, generalised, load_policy
-from isthmus.share.pseudonyms import write_names
+from isthmus.share.policy import Policy, generalised, load_policy, unlisted
+from isthmus.share.pseudonyms import names_file, read_names, write_names
 from isthmus.share.renaming import Renamer, named
 from isthmus.share.searching import refuse, watched
 from isthmus.share.words import lead, learnable
 from isthmus.yaml_text import dump_yaml
 
-__all__ = ["bundle"]
+__all__ = ["bundle", "check"]
 
 log = logging.getLogger("isthmus.share")
 REFITS = 16
@@ -121,16 +121,10 @@ def bundle(
         The policy is wrong, or a risk has to be accepted.
     """
     out, rules = Path(out), load_policy(policy)
-    secret = read_key(key, outside=(run, out))
-    _refuse(Path(run), out, overwrite=overwrite)
-    house = opened(run)
-    obs = generalised(house.obs, rules)
-    stays = enforced(obs, rules.quasi, rules.sensitive, k=rules.k, l=rules.l, t=rules.t)
-    if {"embedding", "metadata"} & set(rules.include) and not stays.any():
-        raise DataError(
-            "no sample satisfies the policy", where=f"k {rules.k}, l {rules.l}, t {rules.t:g}",
-            hint="keep fewer columns, or coarser ones: wider bins, decades, rare levels merged",
-        )  # fmt: skip
+    secret, house, obs, stays = check(run, out, key=key, policy=rules, overwrite=overwrite)
+    for column, n in unlisted(house.obs, rules).items():
+        log.warning("policy.columns.%s: levels that are not listed, %d, become %r", column, n,
+                    rules.columns[column].other)  # fmt: skip
     names = named(secret, rules)
     renamer = Renamer(house, names, rules)
     audit, risks = _audited(house, rules, refits, accept=accept_risk)
@@ -147,6 +141,37 @@ def bundle(
         write_names(names)
         _deliver(folder, out)
     return out
+
+
+def check(
+    run: str | Path, out: str | Path, *, key: str | Path, policy: Policy, overwrite: bool = False
+) -> tuple[Key, House, pd.DataFrame, pd.Series]:
+    """Everything that a bundle can be refused for without an audit, which takes long.
+
+    Returns
+    -------
+    tuple
+        The key, the run, its metadata as the policy coarsens them, and which samples may stay.
+
+    Raises
+    ------
+    DataError
+        The run, the key, the file of names or the place is wrong, the policy does not fit, or no sample satisfies it.
+    """
+    out = Path(out)
+    secret = read_key(key, outside=(run, out))
+    _refuse(Path(run), out, overwrite=overwrite)
+    house = opened(run)
+    obs = generalised(house.obs, policy)
+    stays = enforced(obs, policy.quasi, policy.sensitive, k=policy.k, l=policy.l, t=policy.t)
+    if {"embedding", "metadata"} & set(policy.include) and not stays.any():
+        raise DataError(
+            "no sample satisfies the policy", where=f"k {policy.k}, l {policy.l}, t {policy.t:g}",
+            hint="keep fewer columns, or coarser ones: wider bins, decades, rare levels merged",
+        )  # fmt: skip
+    if (kept := names_file(secret)).exists():
+        read_names(kept, secret)
+    return secret, house, obs, stays
 
 
 def _refuse(run: Path, out: Path, *, overwrite: bool) -> None:
@@ -203,7 +228,7 @@ def _fill(draft: Draft) -> None:
     _model(draft)
     renamer, house, folder = draft.renamer, draft.house, draft.folder
     (folder / "recipe.yaml").write_text(dump_yaml(renamer.recipe(house.recipe)), encoding="utf-8")
-    flat = tabling.metrics(json.loads((house.folder / "metrics.json").read_bytes()), renamer)
+    flat = tabling.metrics(json.loads((house.folder / "metrics.json").read_bytes()), renamer, draft.policy)
     (folder / "metrics.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
     history = pd.read_csv(house.folder / "history.csv")
     history = history.rename(columns={str(c): renamer.path(str(c)) for c in history.columns})
@@ -267,9 +292,11 @@ def _told(draft: Draft) -> dict[str, Any]:
     """What of the audit may be told: nothing of columns that are not shared."""
     if draft.audit is None:
         return {}
-    kept = set(draft.policy.kept)
+    kept = set(draft.policy.kept) - tabling.of_few(draft.house, draft.policy)
     rows = [r for r in draft.audit["attributes"] if r["annotation"] in kept]
-    rows = [{k: v for k, v in r.items() if not k.startswith("n_")} for r in rows]  # who lacks it is a small count
+    rows = [
+        {k: tabling.coarse(v) for k, v in r.items() if not k.startswith("n_")} for r in rows
+    ]  # who lacks it is a small count
     numbers = ("auc", "tpr_at_fpr_01")
     told = {f"{n}{end}": draft.audit[f"{n}{end}"] for n in numbers for end in ("", "_lower", "_upper")}
     keys = ("attack", "target", "model", "refits", "seed", "privacy", "membership", "features")

@@ -26,7 +26,7 @@ from isthmus.config import Config, validate
 from isthmus.errors import DataError
 from isthmus.yaml_text import load_yaml
 
-__all__ = ["Column", "Policy", "generalised", "load_policy"]
+__all__ = ["Column", "Policy", "generalised", "load_policy", "unlisted"]
 
 Artefact = Literal["embedding", "metadata", "model"]
 YEAR = re.compile(r"(?:^|\D)((?:1[89]|20)\d{2})(?:\D|$)")
@@ -153,6 +153,13 @@ def generalised(obs: pd.DataFrame, policy: Policy) -> pd.DataFrame:
         if name not in obs.columns:
             raise DataError("the policy names a column that is not there", where="policy.columns", met=name)
     return pd.DataFrame({n: _column(obs[n], c, n) for n, c in policy.kept.items()}, index=obs.index)
+
+
+def unlisted(obs: pd.DataFrame, policy: Policy) -> dict[str, int]:
+    """Of every column with `levels:`, how many levels occur that it does not list: all of them become `other`."""
+    rules = {name: c for name, c in policy.kept.items() if c.levels is not None}
+    counts = {n: len({_text(v) for v in obs[n].dropna()} - set(c.levels or ())) for n, c in rules.items()}
+    return {name: n for name, n in counts.items() if n}
 
 
 def _column(values: pd.Series, rule: Column, name: str) -> pd.Series:

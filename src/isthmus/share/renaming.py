@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
@@ -243,6 +244,13 @@ def _path_of(source: Any) -> str:
     return str(source.get("path", "")) if isinstance(source, Mapping) else str(source)
 
 
+log = logging.getLogger("isthmus.share")
+NO_POLICY = (
+    "without a policy: its project and site are part of the pseudonyms, which fit a bundle made with either "
+    "only under the same policy"
+)
+
+
 def pseudonymise(
     sources: Mapping[str, Any] | md.MuData | str | Path, *, key: str | Path, policy: Any = None
 ) -> md.MuData:
@@ -268,6 +276,8 @@ def pseudonymise(
         The key or the data is wrong.
     """
     rules = load_policy(policy)
+    if policy is None:
+        log.warning(NO_POLICY)
     names = named(read_key(key), rules)
     mdata = (
         sources if isinstance(sources, md.MuData) else read(dict(sources) if isinstance(sources, Mapping) else sources)

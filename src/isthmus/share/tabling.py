@@ -18,7 +18,7 @@ from isthmus.share.house import House
 from isthmus.share.policy import Policy
 from isthmus.share.renaming import Renamer
 
-__all__ = ["PERSONAL", "counted", "metrics", "tables"]
+__all__ = ["PERSONAL", "coarse", "counted", "metrics", "of_few", "tables"]
 
 KNOWN = (
     "reconstruction", "by_feature", "benchmark", "clustering", "translation", "translation_by_feature",
@@ -34,6 +34,12 @@ PERSONAL = {
 """How the names of tables begin that tell of single samples, and why they are left out. What follows is a name."""
 SIZES = ("n", "n_samples", "n_train", "n_test", "samples")
 """Columns that say from how many samples a row was computed."""
+DECIMALS = 2
+MOST_CLASSES = 10
+"""Numbers with more distinct values are no classes (see `isthmus.evaluate.probes`)."""
+LABELLED = ("label", "head", "column", "confounder", "covariate", "target")
+COMBINED = {"subsets": "subset", "alignment": "alignment", "translation": "translation"}
+"""Tables of scores by combination of modalities, and how their scores' names begin."""
 STRUCTURE = frozenset(
     ("reconstruction", "embedding", "clustering", "translation", "latent", "alignment", "disentanglement", "head",
      "robustness", "baseline", "confounding", "survival", "train", "valid", "test", "all", "pca", "mean", "raw",
@@ -46,6 +52,7 @@ GONE = ("n_entries", "n_features_constant")
 def tables(renamer: Renamer, policy: Policy) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """The tables of scores, and why others are left out, by kind: their own names may be those of columns."""
     house, made, left = renamer.house, {}, {}
+    few = of_few(house, policy)
     for path in sorted((house.folder / "tables").glob("*.csv")):
         if path.stem in ("cohort", "combinations", "splits") or path.stem.startswith("summary_"):
             continue
@@ -55,7 +62,7 @@ def tables(renamer: Renamer, policy: Policy) -> tuple[dict[str, pd.DataFrame], d
         elif path.stem not in KNOWN:
             left["tables/ of other kinds"] = "not known to hold no person's data"
         else:
-            made[path.stem] = _clean(house.table(path.stem), renamer, policy)
+            made[path.stem] = _coarse(_clean(house.table(path.stem), renamer, policy), few)
     return {k: v for k, v in made.items() if len(v) and v.shape[1]}, left
 
 
@@ -90,18 +97,61 @@ def _own_words(table: pd.DataFrame, renamer: Renamer, policy: Policy) -> pd.Data
     return table
 
 
-def metrics(flat: Mapping[str, Any], renamer: Renamer) -> dict[str, Any]:
-    """Scores without those of denied columns, and without counts."""
+def coarse(score: Any) -> Any:
+    """A score to two decimals: with more, sizes of small classes follow from it by integer equations."""
+    return round(score, DECIMALS) if isinstance(score, float) else score
+
+
+def of_few(house: House, policy: Policy) -> set[str]:
+    """Labels and heads whose scores stay: in some part a class has some samples, but fewer than `smallest_cell`."""
+    heads = dict(house.stored.description["recipe"].get("heads") or {})
+    classed = {keys.get("column", head) for head, keys in heads.items() if keys.get("kind") == "class"}
+    small = {str(c) for c in house.obs if _few(house.obs[c], house.parts, policy.smallest_cell, classed=c in classed)}
+    table = house.table("benchmark")
+    for column in [c for c in SIZES if c in table and "label" in table]:
+        small |= set(table.loc[table[column] < policy.smallest_cell, "label"].dropna().astype(str))
+    return small | {head for head, keys in heads.items() if keys.get("column", head) in small}
+
+
+def _few(values: pd.Series, parts: pd.Series, smallest: int, *, classed: bool) -> bool:
+    values = values.dropna()
+    number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if number and values.nunique() > MOST_CLASSES and not classed:
+        return False
+    counts = pd.crosstab(values.astype(str), parts.reindex(values.index)).to_numpy()
+    return bool(((counts > 0) & (counts < smallest)).any())
+
+
+def _coarse(table: pd.DataFrame, few: set[str]) -> pd.DataFrame:
+    """A table of scores to two decimals, without rows of labels that have a class of few samples."""
+    for column in [c for c in LABELLED if c in table]:
+        table = table[[few.isdisjoint(str(v).split("|")) for v in table[column]]]
+    scores = [c for c in table.columns if pd.api.types.is_float_dtype(table[c])]
+    return table.assign(**{c: table[c].round(DECIMALS) for c in scores}).reset_index(drop=True)
+
+
+def metrics(flat: Mapping[str, Any], renamer: Renamer, policy: Policy) -> dict[str, Any]:
+    """Scores to two decimals, without counts and those of denied columns, of classes or combinations of few samples."""
+    house, few = renamer.house, of_few(renamer.house, policy)
+    small = {word for kind, word in COMBINED.items() if _any_few(house.table(kind), policy.smallest_cell)}
     denied = {c for c, n in renamer.columns.items() if c != n} - set(renamer.house.modalities)
     words = vocabulary() | {*renamer.house.modalities, *renamer.kept}
 
     def told(key: str) -> bool:
         parts = key.split("/")
+        if not small.isdisjoint(parts[:3]) or any(
+            not few.isdisjoint((p, *p.split("|"))) and p not in STRUCTURE for p in parts
+        ):
+            return False
         if any(p in denied and p not in STRUCTURE for p in parts) or any(p.startswith("n_") or p == "n" for p in parts):
             return False
         return all(p in words or NUMBER.fullmatch(p) or renamer.said(p) == p for p in parts)
 
-    return {k: v for k, v in flat.items() if told(k)}
+    return {k: coarse(v) for k, v in flat.items() if told(k)}
+
+
+def _any_few(table: pd.DataFrame, smallest: int) -> bool:
+    return any(bool((table[c] < smallest).any()) for c in SIZES if c in table)
 
 
 def counted(house: House, shared: pd.DataFrame, policy: Policy) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anndata as ad
@@ -95,11 +96,13 @@ def verify(bundle: str | Path, *, key: str | Path | None = None, names: str | Pa
         outside = (folder, bundle) if Path(bundle).is_dir() else (folder,)
         secret = None if key is None else read_key(key, outside=outside)
         tree = read_manifest(folder, str(bundle))
-        problems = [*_form(tree)]
+        problems = [*_form(tree), *_empty(Path(bundle), folder)]
         if not problems:
             problems += [*_integrity(folder, tree), *_safe(folder), *_policy(folder, tree)]
         words = [f"{len(files_of(folder))} files have the sums of the manifest and are safe to open"]
         words += _granted(tree)
+        if secret is None:
+            words.append("the manifest itself is checked with --key alone")
         if secret is not None and not problems:
             if not sealed(tree, secret):
                 problems.append(Problem("manifest.json", "was not made with this key, or was changed since"))
@@ -108,6 +111,16 @@ def verify(bundle: str | Path, *, key: str | Path | None = None, names: str | Pa
                 problems += _canaries(folder, tree, known)
                 words.append("it was made with this key, and none of the names behind its pseudonyms is in it")
         return Verification(str(bundle), tuple(problems), tuple(words))
+
+
+def _empty(bundle: Path, folder: Path) -> Iterator[Problem]:
+    """Folders without a file, which no bundle has: on disk, or as entries of an archive."""
+    places = {p for name in [*files_of(folder), "manifest.json"] for p in PurePosixPath(name).parents}
+    there = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_dir() and not p.is_symlink()]
+    if bundle.is_file():
+        with zipfile.ZipFile(bundle) as archive:
+            there += [i.filename for i in archive.infolist() if i.is_dir()]
+    yield from (Problem(n, "is an empty folder that no bundle holds") for n in there if PurePosixPath(n) not in places)
 
 
 def _form(tree: Mapping[str, Any]) -> Iterator[Problem]:
