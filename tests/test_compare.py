@@ -25,7 +25,7 @@ from isthmus.comparing.words import verdict
 from isthmus.comparing.work import work
 from isthmus.data.content import fingerprint
 from isthmus.data.read import read
-from isthmus.errors import RecipeError
+from isthmus.errors import DataError, RecipeError
 from isthmus.prepare.prepared import Prepared
 from isthmus.recipe import parse_recipe
 from isthmus.report.compare import CompareResults, compare_page
@@ -246,6 +246,22 @@ def test_controls_destroy_what_they_say_and_nothing_else():
     assert np.allclose(np.sort(np.vstack(x), axis=0), np.sort(np.vstack(y), axis=0))
     correlation = [np.abs(np.corrcoef(np.vstack(v).T)).mean() for v in (x, y)]
     assert correlation[1] < 0.6 * correlation[0]
+
+
+def test_a_last_modality_is_flat_and_bags_are_dealt_out():
+    flat = sight(control="mean")
+    assert np.ptp(np.vstack([flat.raw[p].mod["cnv"].X for p in ("train", "test")]), axis=0).max() < 1e-6
+    bags = {"n": 40, "modalities": {"rna": 6}, "bags": {"slide": {"features": 4, "instances": [3, 6]}}, "seed": 0}
+    seen = {
+        c: sight(data={"simulate": bags}, modalities=["rna", "slide"], control=c, split={"fractions": [0.5, 0.1, 0.4]})
+        for c in ("", "noise")
+    }
+    real, dealt = (np.vstack([s.matrices[p][:, 6:] for p in ("train", "test")]) for s in seen.values())
+    assert np.abs(np.corrcoef(real[:, 0], dealt[:, 0])[0, 1]) < 0.5
+    with pytest.raises(DataError, match="no mean to show"):
+        sight(
+            data={"simulate": bags}, modalities=["rna", "slide"], control="mean", split={"fractions": [0.5, 0.1, 0.4]}
+        )
 
 
 def test_every_baseline_is_fitted_on_train_alone():

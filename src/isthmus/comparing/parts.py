@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from isthmus.assess import Scale, joined, mean_compared
 from isthmus.config import validate
+from isthmus.data.bags import is_bag
 from isthmus.data.cohort import build, union
 from isthmus.data.split import Split, take
 from isthmus.data.split import labels as split_labels
@@ -184,7 +185,7 @@ def _controlled(mdata: md.MuData, sight: Sight) -> md.MuData:
 
 def _noise(adata: ad.AnnData, rng: np.random.Generator) -> ad.AnnData:
     """Every feature permuted on its own: the same values, of nobody; images and bags are dealt to other samples."""
-    if not adata.n_vars:
+    if not adata.n_vars or is_bag(adata):
         other = adata[rng.permutation(adata.n_obs)].copy()
         other.obs_names = adata.obs_names
         return other
@@ -197,7 +198,7 @@ def _noise(adata: ad.AnnData, rng: np.random.Generator) -> ad.AnnData:
 
 def _flat(adata: ad.AnnData, rng: np.random.Generator) -> ad.AnnData:
     """Every entry replaced by the mean of its feature."""
-    if not adata.n_vars:
+    if not adata.n_vars or is_bag(adata):
         raise DataError("is for tables, as images and bags have no mean to show", where="compare.controls", met="mean")
     made = adata.copy()
     x = made.X.toarray() if sp.issparse(made.X) else np.asarray(made.X)
