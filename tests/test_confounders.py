@@ -66,6 +66,18 @@ def test_a_told_decoder_leaves_the_site_out_and_the_class_in(parts):
     assert np.corrcoef(moved[second].mean(axis=0), means[0] - means[1])[0, 1] > 0.9
 
 
+def test_an_encoder_that_is_told_alone_keeps_the_site_and_loses_the_class(parts):
+    def with_site(mdata):
+        site = pd.get_dummies(mdata.obs["site"]).astype(np.float32)
+        return ist.read({"rna": mdata["rna"].to_df(), "cnv": mdata["cnv"].to_df(), "site": site}, obs=mdata.obs)
+
+    model = ist.VAE(latent=6, beta=1.0, hidden=(32,), weights={"rna": 1, "cnv": 2, "site": 0})
+    told_alone = ist.fit(model, with_site(parts[0]), training=TRAINING)  # reads the site; no decoder is told it
+    z, obs = told_alone.embed(with_site(parts[1])).X, parts[1].obs
+    assert told(z, obs["site"])[0] > 0.9
+    assert told(z, obs["class"])[0] < 0.1  # a told decoder keeps above .4
+
+
 @pytest.mark.parametrize(
     ("keys", "below"),
     [
