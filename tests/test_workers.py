@@ -13,7 +13,8 @@ import pytest
 
 from isthmus.errors import RecipeError, RunError
 from isthmus.workers import Job, run_jobs
-from isthmus.workers.claims import DEAD, abandoned
+from isthmus.workers.claims import DEAD, abandoned, held
+from isthmus.workers.pool import _ended
 from worked import calls
 
 HERE = Path(__file__).parent
@@ -55,6 +56,21 @@ def test_a_job_that_kills_its_process_is_tried_twice_and_a_refused_one_says_why(
     assert {k: calls(tmp_path, k) for k in found} == {"once": 2, "always": 2, "refused": 1, "bug": 1, "good": 1}
     run(todo, tmp_path, workers=1)  # what crashed may have been the machine's fault and is tried again
     assert {k: calls(tmp_path, k) for k in found} == {"once": 2, "always": 4, "refused": 1, "bug": 2, "good": 1}
+
+
+def test_an_ended_worker_counts_as_alive_to_others_until_its_claims_are_read(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    claim = tmp_path / "job0.claim"
+    claim.write_text(json.dumps({"host": socket.gethostname(), "pid": gone.pid}), encoding="utf-8")
+    until = time.monotonic() + 20
+    while not _ended(gone) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert _ended(gone)
+    assert not abandoned(claim)
+    assert held(tmp_path) == {gone.pid: ["job0"]}
+    assert gone.wait() == 0
+    assert _ended(gone)
+    assert abandoned(claim)
 
 
 def test_a_claim_of_the_dead_is_taken_over_and_one_of_the_living_is_not(tmp_path):

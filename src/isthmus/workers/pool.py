@@ -193,10 +193,11 @@ class _Pool:
 
     def _reap(self) -> None:
         """See which workers have ended, and why."""
-        holding = held(self.folder)  # before a process is seen to be gone: after that, another may take its job over
-        for worker in [w for w in self.live if w.process.poll() is not None]:
+        ended = [w for w in self.live if _ended(w.process)]
+        holding = held(self.folder) if ended else {}  # all that the dead claimed; nobody takes it over until `wait`
+        for worker in ended:
             self.live.remove(worker)
-            code, keys = worker.process.returncode, holding.get(worker.process.pid, [])
+            code, keys = worker.process.wait(), holding.get(worker.process.pid, [])
             release(self.folder, worker.process.pid)
             for key in keys if code else ():
                 self._died(key, _reason(code))
@@ -232,6 +233,14 @@ class _Pool:
         self.listed.unlink(missing_ok=True)
         with suppress(OSError):
             (self.folder / "log").rmdir()
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has ended, without letting go of its number: to others it is alive until `wait`."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # waited for already
+        return True
 
 
 def _reason(code: int) -> str:
