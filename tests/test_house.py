@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,6 +33,10 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 40
 needs_cli = pytest.mark.skipif(find_spec("isthmus.cli.__init__") is None, reason="there is no command line yet")
 
 
+# Imported where a user has them (no extra installs them), or come with a package that is declared (pydantic).
+NOT_DECLARED = {"atheris", "hyperimpute", "pydantic_core"}
+
+
 def text(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
@@ -51,6 +56,30 @@ def loaded_after(code: str) -> set[str]:
 
 
 # ---- code
+
+
+def imported(file: Path) -> set[str]:
+    """The packages that a file imports anywhere, each by its first name."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "examples"])
+def test_what_is_imported_is_declared(folder):
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [*PROJECT["project"]["dependencies"], *(name for extra in extras.values() for name in extra)]
+    declared = {re.match(r"[\w-]+", name).group().lower().replace("_", "-") for name in wanted}
+    ours = {"isthmus"} | {path.stem for there in ("tests", "benchmarks") for path in (ROOT / there).rglob("*")}
+    makers = packages_distributions()
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        for name in imported(file) - ours - sys.stdlib_module_names - NOT_DECLARED:
+            known = {maker.lower().replace("_", "-") for maker in makers.get(name, [name])}
+            assert known & declared, f"{file.relative_to(ROOT)} imports {name}, which pyproject.toml does not name"
 
 
 def test_floors_hold():
