@@ -11,7 +11,11 @@ import pytest
 
 import isthmus as ist
 from cohorts import linear
+from isthmus.associating.graph_keys import GraphSettings
+from isthmus.associating.latent_keys import LatentSettings
+from isthmus.associating.recipe import Associating, StabilitySettings, parse_associate_recipe
 from isthmus.cli import main
+from isthmus.comparing_keys import Comparison, Rows
 from isthmus.data.cohort import build
 from isthmus.data.source import Source
 from isthmus.data.table import aligned
@@ -20,11 +24,13 @@ from isthmus.evaluate.spread import summarise
 from isthmus.evaluate.words import verdict
 from isthmus.experiment import run
 from isthmus.folder import growing, nothing_to_resume, resolve
+from isthmus.imputing.recipe import Downstream, Imputing, parse_impute_recipe
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.recipe import Recipe, load_recipe, parse_recipe
 from isthmus.report.definitions import DEFINITIONS
 from isthmus.skeleton import skeleton
 from isthmus.training.settings import Training
+from isthmus.tuning_keys import Tuning
 from isthmus.yaml_text import load_yaml
 
 QUICK = ist.Training(epochs=1, patience=None)
@@ -230,6 +236,43 @@ def test_a_printed_recipe_lists_what_a_key_takes():
         comment = re.search(rf"# (.*)\n *{key}: ", text)[1]
         assert comment.endswith(f"Choices: {choices}.")
     assert "Choices" not in re.search(r"# (.*)\n *join: ", text)[1]
+
+
+FILLED = re.compile(r"(\w+): null\n#    with these keys:\n((?:#.*\n)+)")
+
+
+def printed(capsys, verb, *, filled):
+    """What `init --for` prints; `filled`: with what stands as a comment in the place of null."""
+    assert command("init", "--for", verb) == 0
+    said = capsys.readouterr().out
+    said = FILLED.sub(lambda m: f"{m[1]}:\n" + re.sub("^#", "", m[2], flags=re.MULTILINE), said) if filled else said
+    return load_yaml(said, verb)
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_every_command_that_reads_a_recipe_prints_one(filled, capsys):
+    assert parse_recipe(printed(capsys, "tune", filled=filled)).tune == Tuning()
+    compared = parse_recipe(printed(capsys, "compare", filled=filled)).compare
+    assert compared == Comparison(rows=Rows() if filled else None)
+    imputing = parse_impute_recipe(printed(capsys, "impute", filled=filled))
+    assert imputing.impute == Imputing(downstream=Downstream(label="subtype") if filled else None)
+    assert imputing.loop == {}
+    associating = parse_associate_recipe(printed(capsys, "associate", filled=filled)).associate
+    further = {"stability": StabilitySettings(), "latent": LatentSettings(), "graph": GraphSettings()} if filled else {}
+    assert associating == Associating(between=("rna", "cnv"), **further)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["associate"], "use --for associate"),
+        (["--for", "asociate"], "did you mean 'associate'"),
+        (["vae", "--for", "impute"], "reads no architecture"),
+    ],
+)
+def test_init_says_what_it_cannot_print(arguments, message, capsys):
+    assert command("init", *arguments) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--verbose"]])

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import PurePath
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 
 from isthmus.errors import RecipeError, shortened
 
-__all__ = ["dump_yaml", "load_yaml", "override"]
+__all__ = ["dump_yaml", "load_yaml", "override", "read_yaml"]
 
 DEEPEST = 20
 LARGEST = 1 << 20
@@ -32,6 +32,37 @@ CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_yaml(path: str | Path, overrides: Sequence[str] = (), *, flat: Collection[str] = ()) -> dict[str, Any]:
+    """A recipe file as `load_yaml` reads it, with keys changed as `override` does.
+
+    Parameters
+    ----------
+    path
+        The file.
+    overrides
+        Items `key.key=value`, in order.
+    flat
+        As in `override`.
+
+    Raises
+    ------
+    RecipeError
+        The file is missing, cannot be read or is not YAML, or an item is no override.
+    """
+    file = Path(path)
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "there is no such file"
+        raise RecipeError(what, where=str(file.absolute()), wanted="a recipe file")
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise RecipeError("cannot be read", where=str(file.absolute()), met=error.strerror) from None
+    tree = load_yaml(text, str(path))
+    for item in overrides:
+        tree = override(tree, item, flat=flat)
+    return tree
 
 
 def load_yaml(text: str | bytes, where: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from isthmus.config import Config, validate
 from isthmus.data.source import expand
 from isthmus.errors import RecipeError, closest
 from isthmus.recipe import Recipe, parse_recipe, versions
-from isthmus.yaml_text import dump_yaml, load_yaml, override
+from isthmus.yaml_text import dump_yaml, read_yaml
 
 __all__ = ["AssociateRecipe", "Associating", "StabilitySettings", "load_associate_recipe", "parse_associate_recipe"]
 
@@ -160,14 +160,7 @@ def load_associate_recipe(path: str | Path, overrides: Sequence[str] = ()) -> As
     RecipeError
         The file is missing, is not YAML, or a key or value is wrong.
     """
-    file = Path(path)
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "there is no such file"
-        raise RecipeError(what, where=str(file.absolute()), wanted="a recipe file")
-    tree = load_yaml(file.read_bytes(), str(path))
-    for item in overrides:
-        tree = override(tree, item)
-    return parse_associate_recipe(tree, root=file.absolute().parent)
+    return parse_associate_recipe(read_yaml(path, overrides), root=Path(path).absolute().parent)
 
 
 def parse_associate_recipe(tree: Mapping[str, Any], *, root: Path | None = None) -> AssociateRecipe:

@@ -14,7 +14,7 @@ from isthmus.errors import RecipeError, closest
 from isthmus.impute.imputer import make
 from isthmus.impute.masks import GAPS, PATTERNS, Pattern
 from isthmus.recipe import Recipe, parse_recipe, versions
-from isthmus.yaml_text import dump_yaml, load_yaml, override
+from isthmus.yaml_text import dump_yaml, read_yaml
 
 __all__ = ["Downstream", "ImputeRecipe", "Imputing", "load_impute_recipe", "parse_impute_recipe"]
 
@@ -154,14 +154,7 @@ def load_impute_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Imput
     RecipeError
         The file is missing, is not YAML, or a key or value is wrong.
     """
-    file = Path(path)
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "there is no such file"
-        raise RecipeError(what, where=str(file.absolute()), wanted="a recipe file")
-    tree = load_yaml(file.read_bytes(), str(path))
-    for item in overrides:
-        tree = override(tree, item)
-    return parse_impute_recipe(tree, root=file.absolute().parent)
+    return parse_impute_recipe(read_yaml(path, overrides), root=Path(path).absolute().parent)
 
 
 def parse_impute_recipe(tree: Mapping[str, Any], *, root: Path | None = None) -> ImputeRecipe:
