@@ -16,11 +16,12 @@ from isthmus import cli
 from isthmus.associate import pools, spearman, targets
 from isthmus.associate.targets import detectable, interval
 from isthmus.associating import views
+from isthmus.associating.lines import external
 from isthmus.associating.network import nodes, write_graphml, write_h5ad
 from isthmus.associating.recipe import load_associate_recipe
-from isthmus.associating.run import associate
+from isthmus.associating.run import associate, save_tables
 from isthmus.associating.study import control_cells, control_order
-from isthmus.associating.tables import tables
+from isthmus.associating.tables import Tables, tables
 from isthmus.errors import DataError, RecipeError
 
 SIMULATION = {
@@ -82,6 +83,7 @@ def test_the_words_begin_with_what_could_be_seen(done):
     assert f"as the samples stand, {done.marginal.n_hits:,} would be" in done.verdict[1]
     gone = len(pairs_of(done.marginal.table) - pairs_of(done.hits.table))
     assert done.verdict[2].startswith(f"{gone:,} of these {done.marginal.n_hits:,}")
+    assert done.verdict[2].endswith("only with site taken out.")
     page = re.sub(r"<[^>]+>", " ", done.report.read_text(encoding="utf-8"))
     assert page.index("Minimum detectable effect") < page.index("What was tested")
     for words in ("groups taken out", "What the groups explain", "Stability", "Evidence", "t-SNE 1", "Control:"):
@@ -201,6 +203,20 @@ def test_external_evidence_and_annotations_stand_beside(tmp_path):
     best = found.lines.enrichment.iloc[0]
     assert best["term"] == "planted"
     assert best["modality"] == "gene"
+
+
+def test_a_feature_called_na_is_no_missing_value(tmp_path):
+    x, y = (pd.DataFrame(1.0, ["s"], list(names)) for names in (("NA", "null", "g"), ("nan", "m")))
+    given = Tables(x, y, pd.DataFrame(index=x.index), None, None, chosen=True, n_read=1, n_unknown=0)
+    (tmp_path / "known.csv").write_text("x,y,score\nNA,nan,2\nnull, m,1\n")
+    found = external(tmp_path / "known.csv", given)
+    assert found.to_numpy().tolist() == [["NA", "nan", 2.0], ["null", "m", 1.0]]
+
+
+def test_no_name_in_a_csv_is_a_formula(tmp_path):
+    save_tables({"evidence": pd.DataFrame({"x": ["=1+1", "g"], "y": ["@m", "-0.5"], "rho": [-0.25, None]})}, tmp_path)
+    said = (tmp_path / "evidence.csv").read_text().splitlines()
+    assert said == ["x,y,rho", "'=1+1,'@m,-0.25", "g,-0.5,"]
 
 
 @pytest.mark.parametrize(

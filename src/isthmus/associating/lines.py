@@ -153,7 +153,7 @@ def external(path: str | Path, tables: Tables) -> pd.DataFrame:
     """
     where = f"associate.external, {path}"
     try:
-        table = pd.read_csv(path, dtype={"x": str, "y": str})
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)  # a gene may be called NA
     except (OSError, ValueError, UnicodeError) as error:
         raise DataError("cannot be read", where=where, met=str(error).splitlines()[0]) from None
     if missing := [c for c in ("x", "y", "score") if c not in table]:

@@ -25,6 +25,7 @@ from isthmus.experiment import cohort, timed
 from isthmus.folder import Signals, growing
 from isthmus.report import page
 from isthmus.report.associate import associate_page
+from isthmus.report.table import to_csv
 
 __all__ = ["Associated", "associate"]
 
@@ -139,9 +140,14 @@ def _write(folder: Path, keys: Associating, found: Direct, lines: Lines, evidenc
         frames |= {"graph": lines.graph.table, "graph_judgement": lines.graph.judgement}
         if lines.graph.attention is not None:
             frames["attention"] = lines.graph.attention
+    save_tables(frames, folder)
+
+
+def save_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """A csv of each; names that a spreadsheet would run as formulas begin with an apostrophe."""
     for name, frame in frames.items():
         with atomic(folder / f"{name}.csv") as new:
-            frame.to_csv(new, index=False)
+            new.write_bytes(to_csv(frame).encode())
 
 
 def _metrics(found: Direct, lines: Lines) -> dict[str, float | str]:

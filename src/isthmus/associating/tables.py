@@ -116,8 +116,8 @@ def _design(obs: pd.DataFrame, keys: Associating) -> tuple[pd.DataFrame | None, 
         found = None if keys.blocks is not None else _found(obs)
         if found is not None:
             log.warning(
-                "the effect of %s is taken out: the classes that obs has; associate.design says otherwise ([]: none)",
-                ", ".join(map(str, found.columns)),
+                "taken out: %s, the classes that obs has; associate.design says otherwise ([]: none)",
+                " and ".join(map(str, found.columns)),
             )
         return found, False
     made = {}

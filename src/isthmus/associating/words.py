@@ -71,10 +71,10 @@ def _accepted(tables: Tables, keys: Associating, found: Direct) -> list[str]:
     share = f"{gone:,} of these {naive:,} ({'over 99' if 99 < part < 100 else f'{part:.0f}'} %)"
     second = (
         f"{share} do not survive: within groups they are not seen, so that they are differences between groups, or "
-        f"too weak to be seen without these. {kept:,} are accepted both ways, {hits.n_hits - kept:,} only once "
-        f"{groups} is taken out."
+        "too weak to be seen without these."
     )
-    return [first, second]
+    both = f"{_many(kept).capitalize()} accepted both ways, {hits.n_hits - kept:,} only with {groups} taken out."
+    return [first, f"{second if gone else 'All of these survive.'} {both}"]
 
 
 def _many(count: int) -> str:
