@@ -12,6 +12,7 @@ Benjamini & Hochberg 1995 (doi:10.1111/j.2517-6161.1995.tb02031.x); Benjamini & 
 from __future__ import annotations
 
 import logging
+from typing import TypedDict, Unpack
 
 import pandas as pd
 
@@ -28,61 +29,34 @@ log = logging.getLogger("isthmus.associate")
 Grouping = pd.Series | pd.DataFrame | None
 
 
-def spearman(
-    x: Data,
-    y: Data,
-    *,
-    fdr: float | int = 0.05,
-    correction: str = "bh",
-    null: str = "auto",
-    design: Grouping = None,
-    blocks: pd.Series | None = None,
-    threads: int | None = None,
-    seed: int = 0,
-) -> Hits:
-    """Spearman's rank correlation of every feature of `x` with every feature of `y`; see `correlate`."""
-    return correlate(
-        x, y, kind="spearman", fdr=fdr, correction=correction, null=null, design=design, blocks=blocks,
-        threads=threads, seed=seed,
-    )  # fmt: skip
+class Options(TypedDict, total=False):
+    """What `correlate` takes besides the tables and the kind, which says what each of these is."""
+
+    fdr: float | int
+    correction: str
+    null: str
+    design: Grouping
+    blocks: pd.Series | None
+    threads: int | None
+    seed: int
 
 
-def pearson(
-    x: Data,
-    y: Data,
-    *,
-    fdr: float | int = 0.05,
-    correction: str = "bh",
-    null: str = "auto",
-    design: Grouping = None,
-    blocks: pd.Series | None = None,
-    threads: int | None = None,
-    seed: int = 0,
-) -> Hits:
-    """Pearson's correlation of every feature of `x` with every feature of `y`; see `correlate`."""
-    return correlate(
-        x, y, kind="pearson", fdr=fdr, correction=correction, null=null, design=design, blocks=blocks,
-        threads=threads, seed=seed,
-    )  # fmt: skip
+def spearman(x: Data, y: Data, **options: Unpack[Options]) -> Hits:
+    """Spearman's rank correlation of every feature of `x` with every feature of `y`.
+
+    Options are those of `correlate`: `fdr`, `correction`, `null`, `design`, `blocks`, `threads`, `seed`.
+    """
+    return correlate(x, y, kind="spearman", **options)
 
 
-def bicor(
-    x: Data,
-    y: Data,
-    *,
-    fdr: float | int = 0.05,
-    correction: str = "bh",
-    null: str = "auto",
-    design: Grouping = None,
-    blocks: pd.Series | None = None,
-    threads: int | None = None,
-    seed: int = 0,
-) -> Hits:
-    """Biweight midcorrelation of all pairs, Pearson's for features whose deviation is 0; see `correlate`."""
-    return correlate(
-        x, y, kind="bicor", fdr=fdr, correction=correction, null=null, design=design, blocks=blocks,
-        threads=threads, seed=seed,
-    )  # fmt: skip
+def pearson(x: Data, y: Data, **options: Unpack[Options]) -> Hits:
+    """Pearson's correlation of every feature of `x` with every feature of `y`; options as in `spearman`."""
+    return correlate(x, y, kind="pearson", **options)
+
+
+def bicor(x: Data, y: Data, **options: Unpack[Options]) -> Hits:
+    """Biweight midcorrelation of all pairs, Pearson's for features whose deviation is 0; options as in `spearman`."""
+    return correlate(x, y, kind="bicor", **options)
 
 
 def correlate(
