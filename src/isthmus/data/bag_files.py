@@ -40,7 +40,7 @@ from isthmus.data.bags import (
 from isthmus.data.bombs import check_hdf5, damage
 from isthmus.data.images import is_image
 from isthmus.data.source import Source, existing, expand
-from isthmus.data.tables import read_obs
+from isthmus.data.tables import labels, read_obs
 from isthmus.data.tensors import read_tensor
 from isthmus.errors import DataError, RecipeError, RunError, listed
 
@@ -166,7 +166,7 @@ def _mapped(files: Mapping[str, Path], table: Path, source: Source) -> dict[str,
         raise DataError("does not say which column names the samples", where=str(table), met=met, wanted=wanted)
     known = given[columns[0]].dropna()
     suffixes = re.compile(r"\.(svs|tiff?|ndpi|mrxs|dcm|scn|bif|czi|h5|hdf5|pt)$", re.IGNORECASE)
-    owner = {suffixes.sub("", str(name)): str(sample) for name, sample in known.items()}
+    owner = {suffixes.sub("", str(n)): sample for n, sample in zip(known.index, labels(pd.Index(known)), strict=True)}
     found = {name: owner[name] for name in files if name in owner}
     if not found:
         met = f"{listed(owner, 2)}, and files {listed(files, 2)}"

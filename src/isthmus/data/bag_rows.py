@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from isthmus.data.bags import Part, as_adata, build_store, temporary
+from isthmus.data.tables import labels
 from isthmus.errors import DataError, closest
 
 __all__ = ["bags_of_rows", "of_column"]
@@ -37,8 +38,9 @@ def of_column(adata: ad.AnnData, column: str, where: str) -> ad.AnnData:
     if less := int((~known).sum()):
         log.warning("%s: %d of %d rows have no %s and are left out", where, less, len(known), column)
     coords = adata.obsm.get("spatial")
+    names = np.array(labels(pd.Index(owner[known])), dtype=object)
     return bags_of_rows(
-        adata.X[known] if not known.all() else adata.X, owner[known].astype(str).to_numpy(), list(adata.var_names),
+        adata.X[known] if not known.all() else adata.X, names, list(adata.var_names),
         coords=None if coords is None else np.asarray(coords)[known, :2], where=where,
     )  # fmt: skip
 
