@@ -19,6 +19,7 @@ from isthmus.cli import main
 from isthmus.errors import DataError, InputError, RecipeError
 from isthmus.recipe import parse_recipe
 from isthmus.share import tabling
+from isthmus.share.bundling import check
 from isthmus.share.disclosure import enforced, measured
 from isthmus.share.house import opened
 from isthmus.share.keys import read_key
@@ -170,7 +171,10 @@ def test_reverse_is_exact(site, tmp_path):
     for name in ("weights.safetensors", "prepare.safetensors"):
         assert (out / "model" / name).read_bytes() == (place / "run" / "model" / name).read_bytes()
     new, old = (json.loads((p / "model" / "model.json").read_bytes()) for p in (out, place / "run"))
-    assert new == old
+    assert {**new, "history": old["history"]} == old  # losses stay rounded
+    assert new["history"] == [
+        {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in row.items()} for row in old["history"]
+    ]
     table, before = (pd.read_csv(p / "tables" / "by_feature.csv") for p in (out, place / "run"))
     assert list(table["feature"]) == list(before["feature"])
     z = ad.read_h5ad(out / "embedding.h5ad")
@@ -291,6 +295,12 @@ def test_scores_have_two_decimals_and_those_of_small_classes_stay(site):
     assert any(v != round(v, 2) for v in raw.values() if v is not None)
     assert all(v == round(v, 2) for v in flat.values() if v is not None)
     assert any("kind" in k.split("/") for k in flat)
+    history, exact = (pd.read_csv(place / p / "history.csv")["valid/total"] for p in ("bundle", "run"))
+    assert history.tolist() == [float(f"{v:.3g}") for v in exact] != exact.tolist()
+    audit = json.loads((place / "bundle" / "manifest.json").read_bytes())["audit"]
+    assert audit["auc"] == round(audit["auc"], 2)
+    assert all(v == round(v, 2) for row in audit["membership"] for v in row.values() if isinstance(v, float))
+    assert not {"members", "others"} & set(audit["membership"][0])
     table = pd.read_csv(place / "bundle" / "tables" / "benchmark.csv")
     assert table["mean"].round(2).equals(table["mean"])
     test = found.parts.index[found.parts == "test"]
@@ -486,8 +496,12 @@ def test_the_command_line(site, tmp_path, capsys):
 
 def test_what_is_no_run_folder_is_told(site, tmp_path):
     place, *_ = site
-    for folder in (place / "run" / "model", place / "bundle", place):
-        with pytest.raises(InputError):
+    for folder, said in (
+        (place / "run" / "model", "is a model"),
+        (place / "bundle", "is a bundle already"),
+        (place, "lies inside"),
+    ):
+        with pytest.raises(InputError, match=said):
             ist.share.bundle(folder, tmp_path / "b", key=place / "project.key", refits=0)
     with pytest.raises(DataError, match="lies within"):
         ist.share.bundle(place / "run", place / "run" / "b", key=place / "project.key", refits=0)
@@ -495,6 +509,13 @@ def test_what_is_no_run_folder_is_told(site, tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(DataError, match="is no bundle"):
         ist.share.bundle(place / "run", tmp_path / "mine", key=place / "project.key", refits=0, overwrite=True)
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(DataError, match="is no whole zip"):
+        check(
+            place / "run", tmp_path / "thesis.txt", key=place / "project.key", policy=load_policy(None), overwrite=True
+        )
+    with pytest.raises(DataError, match="is no folder that --reverse made"):
+        ist.share.reverse(place / "bundle", tmp_path / "mine", key=place / "project.key", overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
 
@@ -537,7 +558,8 @@ def test_names_of_any_letters_and_terms_of_genes_in_two_modalities(tmp_path):
     np.testing.assert_array_equal(fitted.embed(ist.share.pseudonymise(mdata, key=key)).X, expected.X)
     assert list(fitted.embed(ist.share.pseudonymise(mdata, key=key)).var_names) == list(expected.var_names)
     out = ist.share.reverse(bundle, tmp_path / "named", key=key)
-    assert json.loads((out / "model/model.json").read_bytes()) == json.loads((run / "model/model.json").read_bytes())
+    new, old = (json.loads((p / "model" / "model.json").read_bytes()) for p in (out, run))
+    assert {**new, "history": old["history"]} == old
 
 
 def test_the_policy_of_the_example_is_for_its_data(real_data):

@@ -1,5 +1,6 @@
 """What would tell of single samples by a way round: a log, a message, a column, a file's name, an audit of nothing."""
 
+import json
 import sys
 
 import anndata as ad
@@ -7,16 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.errors import DataError
-from isthmus.share import bundling, tabling
+from isthmus.errors import DataError, RecipeError
+from isthmus.report.table import to_csv
+from isthmus.share import bundling, tabling, verifying
 from isthmus.share.audit_report import MEMBERSHIP, Report
 from isthmus.share.classes import CLASSES, holds_samples, statistics
 from isthmus.share.harmless import WITHHELD, line, message
 from isthmus.share.house import House
-from isthmus.share.keys import Key
+from isthmus.share.keys import Key, keygen
 from isthmus.share.logs import log_text
 from isthmus.share.policy import load_policy
-from isthmus.share.renaming import Renamer, named
+from isthmus.share.renaming import Renamer, named, pseudonymise
+from isthmus.share.reversing import _restored
+from isthmus.share.rounding import losses
+from isthmus.share.safety import unsafe
 from isthmus.share.searching import refuse, watched
 from isthmus.store import Stored
 
@@ -75,6 +80,67 @@ def test_columns_leave_beside_embeddings_only_with_the_metadata(tmp_path, includ
     assert ("obs" in draft.left_out) == ("metadata" not in include)
     for name in found.samples:  # every row is that of its own sample
         np.testing.assert_array_equal(made[draft.renamer.sample(name)].X, found.embedding[name].X)
+
+
+LEVELS = ["=1+1", "+a b", "-b;=c", "'@d", "@e"]
+
+
+def test_levels_like_formulas_are_safe_in_a_bundle_and_exact_when_reversed(tmp_path):
+    rules = load_policy({"columns": {"=grade": "keep"}, "include": ["metadata"], "k": 4})
+    found = house(tmp_path)
+    found.embedding.obs["=grade"] = LEVELS * 4
+    stays = pd.Series(data=True, index=found.obs.index)
+    draft = bundling.Draft(tmp_path, found, rules, renamer_of(found, rules), found.obs[["=grade"]], stays, None)
+    bundling._samples(draft)
+    assert unsafe("obs.csv", tmp_path / "obs.csv") == ""
+    (tmp_path / "tables").mkdir()
+    tree = {"policy": json.loads(json.dumps(rules.told()))}
+    assert list(verifying._policy(tmp_path, tree)) == []
+    known = {p: n for n, p in draft.renamer.names.known["sample"].items()}
+    _restored(tmp_path / "obs.csv", tmp_path / "back.csv", known)
+    back = pd.read_csv(tmp_path / "back.csv", index_col=0, dtype=str)
+    assert back.loc[list(found.samples), "=grade"].tolist() == LEVELS * 4
+
+
+def test_a_table_of_the_run_is_read_as_it_was_before_its_formulas_were_made_harmless(tmp_path):
+    (tmp_path / "tables").mkdir()
+    before = pd.DataFrame({"feature": [*LEVELS, "-2"], "=r2": np.arange(6.0)})
+    (tmp_path / "tables" / "by_feature.csv").write_text(to_csv(before))
+    pd.testing.assert_frame_equal(house(tmp_path).table("by_feature"), before)
+
+
+def test_losses_have_three_digits_and_a_budget_all_of_its_own(tmp_path):
+    history = pd.DataFrame({"phase": ["main"], "epoch": [1234], "valid/total": [1234.5678], "epsilon": [7.99123456]})
+    assert losses(history).iloc[0].tolist() == ["main", 1234, 1230.0, 7.99123456]
+    rules = load_policy(None)
+    spent = {"privacy/epsilon": 7.99123456, "privacy/delta": 1e-5}
+    assert tabling.metrics(spent, renamer_of(house(tmp_path), rules), rules) == spent
+
+
+@pytest.mark.parametrize(
+    ("include", "kept", "said"),
+    [([], [], "2 of 2 annotations are dropped: the policy does not include"), (["metadata"], ["age"], "1 of 2")],
+)  # fmt: skip
+def test_annotations_of_new_samples_stay_as_far_as_the_policy_shares_them(tmp_path, caplog, include, kept, said):
+    table = pd.DataFrame(np.eye(8), index=[f"P{i}" for i in range(8)]).rename(columns=str)
+    obs = pd.DataFrame({"age": [41, 44, 47, 48, 49, 62, 63, 70], "record": "x"}, index=table.index)
+    rules = {"columns": {"age": {"bins": 10}, "elsewhere": "keep"}, "k": 5, "include": include}
+    found = pseudonymise({"rna": table}, key=keygen(tmp_path / "k"), policy=rules, obs=obs)
+    assert said in caplog.text
+    assert list(found.obs.columns) == kept
+    if kept:
+        assert found.obs["age"].astype(object).fillna("").tolist() == ["40-<50"] * 5 + [""] * 3
+        assert "3 of 8 samples lose their annotations" in caplog.text
+
+
+def test_bags_are_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / "TCGA-A1.h5").write_bytes(b"")
+    key = keygen(tmp_path / "k")
+    for sources in ({"wsi": tmp_path / "slides"}, {"wsi": {"path": str(tmp_path / "slides")}}, tmp_path):
+        with pytest.raises(RecipeError, match=r"holds bags.*\n.*keep_feature_names"):
+            pseudonymise(sources, key=key, policy={})
+    assert not (tmp_path / "k.names.json").exists()
 
 
 SHARES = {"name": "grade", "classes": ["a", "b"], "shares": [0.9, 0.1]}

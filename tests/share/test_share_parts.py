@@ -14,14 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as to_safetensors
+from typer.main import get_command
 
+from isthmus.cli import main
+from isthmus.cli.share import RUN, app
 from isthmus.data.archive import as_folder
 from isthmus.errors import DataError, RecipeError
 from isthmus.share import verifying
 from isthmus.share.canary import Canary, Watch, vocabulary
 from isthmus.share.cells import bounds, margins, rounded, suppressed
 from isthmus.share.disclosure import enforced, measured
-from isthmus.share.keys import Key
+from isthmus.share.keys import Key, keygen
 from isthmus.share.policy import generalised, load_policy
 from isthmus.share.pseudonyms import Names, read_names, write_names
 from isthmus.share.safety import unsafe
@@ -388,6 +391,43 @@ def test_cells_that_a_spreadsheet_would_run_are_unsafe(tmp_path):
         assert "formula" in unsafe("a.csv", path), cell
     path.write_text("a,b\n-1.5,+2e-3\n-10-<0,'=1+1\n-inf,a - b\n-,+\n-nan,x=1\n")
     assert unsafe("a.csv", path) == ""
+
+
+# ---- the command line
+
+
+@pytest.mark.parametrize(
+    ("asked", "usage"),
+    [([], " share [OPTIONS] "), (["keygen"], " share keygen [OPTIONS]"),
+     (["pseudonymise"], " share pseudonymise [OPTIONS] ")],
+)  # fmt: skip
+def test_every_verb_of_share_has_a_help_of_its_own_and_explains_every_option(asked, usage, capsys):
+    command = get_command(app).commands[asked[0] if asked else RUN]
+    assert [p.name for p in command.params if not p.help] == []
+    with pytest.raises(SystemExit) as stop:
+        main(["share", *asked, "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert usage in out
+    assert command.help.split(":")[0] in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("keygen", "Missing option"), ("pseudonymise rna=x.csv --out y.csv", "--key: is missing"),
+        ("--out k keygen", "share: stands behind an option"), ("--out b", "Missing argument"),
+        ("pseudonymise rna={0}/x.csv --key {0}/k --out {0}/k --overwrite", "--out: is what it is to be made from"),
+        ("pseudonymise rna={0}/x.csv --key {0}/k --out {0}/y.csv", "x.csv: there is no such file"),
+    ],
+)  # fmt: skip
+def test_a_wrong_step_is_a_line_and_loses_nothing(typed, said, tmp_path, capsys):
+    content = keygen(tmp_path / "k").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main(["share", *typed.format(tmp_path).split()])
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "k").read_bytes() == content
 
 
 # ---- damaged manifests

@@ -18,7 +18,7 @@ from isthmus.share.audit_losses import losses
 from isthmus.training import engine, private
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.private_steps import Privately, rows
-from isthmus.training.settings import Private
+from isthmus.training.settings import Private, upward
 from isthmus.types import Modality, Spec
 
 NAMES = registry.names()
@@ -182,6 +182,8 @@ def test_epsilon_told_is_that_of_the_accountant_and_within_the_budget():
     assert found["steps"] == 5 * math.ceil(120 / 32)
     assert fitted.history["epsilon"].iloc[-1] == pytest.approx(found["epsilon"])
     assert fitted.history["epsilon"].is_monotonic_increasing
+    assert float(upward(found["epsilon"])) >= found["epsilon"] > float(upward(found["epsilon"])) - 1e-3
+    assert [upward(7.9912), upward(8.0, 2), upward(0.0)] == ["7.992", "8.00", "0.000"]
     assert "scalers" in found["not_covered"][1]
     assert any("mean and standard deviation" in line and "discrete time" in line for line in found["not_covered"])
 

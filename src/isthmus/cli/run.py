@@ -39,6 +39,8 @@ def _say_privacy(metrics: Path) -> None:
     """What private training spent."""
     import json
 
+    from isthmus.training.settings import upward
+
     found = json.loads(metrics.read_text(encoding="utf-8"))
-    budget = f"epsilon {found['privacy/epsilon']:.3f} at delta {found['privacy/delta']:g}"
+    budget = f"epsilon {upward(found['privacy/epsilon'])} at delta {found['privacy/delta']:g}"
     typer.echo(f"private training spent {budget} on the weights; what that does not cover is in the report")

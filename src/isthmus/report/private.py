@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isthmus.report.blocks import Facts, Items, Section
+from isthmus.training.settings import upward
 
 __all__ = ["privacy_section"]
 
@@ -18,5 +19,6 @@ def privacy_section(privacy: Mapping[str, Any] | None) -> Section:
         return Section("", ())
     numbers = {k: v for k, v in privacy.items() if k != "not_covered"}
     shown = {k.replace("_", " "): f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items()}
+    shown["epsilon"] = upward(float(privacy["epsilon"]))
     items = tuple(str(s) for s in privacy.get("not_covered", ()))
     return Section("Private training", (Facts(shown), Items(items)), LEAD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,11 @@ import pandas as pd
 from isthmus.plot.style import number, printable
 
 LONGEST_CELL = 60
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = "=@+\\-\uff1d\uff20\uff0b\uff0d"
+"""What a spreadsheet takes for the beginning of a formula; the last four are the same at full width."""
+EDGE = re.compile(rf"((?:^|[;\t\r\n])\s*'*)(?=[{FORMULA}])")
+"""Where a spreadsheet may begin a cell: it parts them at semicolons and tabs too, and passes over blanks."""
+NEUTRAL = re.compile(rf"((?:^|[;\t\r\n])\s*'*)'(?=[{FORMULA}])")
 A_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 HEADS = {
@@ -99,12 +103,15 @@ def _number(value: float, form: str) -> str:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """The whole table as CSV; text that a spreadsheet would take for a formula begins with an apostrophe."""
-    lines = _Lines()
-    writer = csv.writer(lines, lineterminator="\r\n")  # so that a lone \r within a field is quoted
-    writer.writerow([_neutral(str(c)) for c in frame.columns])
+    """The whole table as CSV; text that a spreadsheet would take for a formula gets an apostrophe (see `raw`)."""
     columns = [[_neutral(v) for v in frame.iloc[:, k].tolist()] for k in range(frame.shape[1])]
-    writer.writerows(zip(*columns, strict=True))
+    return written([[_neutral(str(c)) for c in frame.columns], *zip(*columns, strict=True)])
+
+
+def written(rows: Iterable[Sequence[object]]) -> str:
+    """Cells as CSV, whatever they begin with."""
+    lines = _Lines()
+    csv.writer(lines, lineterminator="\r\n").writerows(rows)  # so that a lone \r within a field is quoted
     return "\n".join(lines) + "\n"
 
 
@@ -122,4 +129,9 @@ def _neutral(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = value.encode("utf-8", "replace").decode()
-    return f"'{text}" if text.startswith(FORMULA) and not A_NUMBER.fullmatch(text) else text
+    return text if A_NUMBER.fullmatch(text) else EDGE.sub(r"\1'", text)
+
+
+def raw(text: str) -> str:
+    """A cell that `to_csv` wrote as it was before: one apostrophe less wherever a spreadsheet may begin a cell."""
+    return NEUTRAL.sub(r"\1", text)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.share.attack import Roc
+from isthmus.training.settings import upward
 
 __all__ = ["MEMBERSHIP", "Report"]
 
@@ -97,7 +98,7 @@ class Report:
         if min(self.train, self.held_out or self.train) < 100:
             said.append("With so few samples that share rests on a handful of them, as its interval says.")
         if self.privacy:
-            spent = f"epsilon {self.privacy['epsilon']:.2f} at delta {self.privacy['delta']:g}"
+            spent = f"epsilon {upward(self.privacy['epsilon'], 2)} at delta {self.privacy['delta']:g}"
             said.append(f"It was trained privately: {spent} bounds what any attack on its weights can find.")
         return said
 

@@ -15,12 +15,14 @@ import anndata as ad
 import pandas as pd
 
 from isthmus import store
+from isthmus.data.archive import as_folder
 from isthmus.data.write import atomic
 from isthmus.data.write import write as write_container
 from isthmus.errors import DataError, InputError, RecipeError
 from isthmus.recipe import versions
 from isthmus.report import page
 from isthmus.report.share import ShareResults, share_page
+from isthmus.report.table import to_csv
 from isthmus.share import tabling
 from isthmus.share.classes import CLASSES, holds_samples, statistics
 from isthmus.share.disclosure import Measured, enforced, measured
@@ -30,7 +32,8 @@ from isthmus.share.logs import log_text
 from isthmus.share.manifest import FORMAT, MANIFEST, VERSION, files_of, read_manifest, seal, sha256, zipped
 from isthmus.share.policy import Policy, generalised, load_policy, unlisted
 from isthmus.share.pseudonyms import names_file, read_names, write_names
-from isthmus.share.renaming import Renamer, named
+from isthmus.share.renaming import BAGS, Renamer, named
+from isthmus.share.rounding import coarse, losses
 from isthmus.share.searching import refuse, watched
 from isthmus.share.words import lead, learnable
 from isthmus.yaml_text import dump_yaml
@@ -39,6 +42,10 @@ __all__ = ["bundle", "check"]
 
 log = logging.getLogger("isthmus.share")
 REFITS = 16
+COUNTS = ("n_", "members", "others", "samples")
+"""How columns of the audit begin that count samples."""
+OF_FEATURES = ("matched", "chance")
+"""Columns of the audit that are shares of features, not of samples."""
 
 
 @dataclass
@@ -182,8 +189,9 @@ def _refuse(run: Path, out: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise DataError("exists", where=str(out), hint="add --overwrite to replace it")
-    if out.is_dir() and any(out.iterdir()):
-        read_manifest(out, str(out))
+    if out.is_file() or any(out.iterdir()):  # it may be anything else, such as the key
+        with as_folder(out) as there:
+            read_manifest(there, str(out))
 
 
 def _audited(house: House, policy: Policy, refits: int, *, accept: bool) -> tuple[dict[str, Any] | None, list[str]]:
@@ -230,9 +238,9 @@ def _fill(draft: Draft) -> None:
     (folder / "recipe.yaml").write_text(dump_yaml(renamer.recipe(house.recipe)), encoding="utf-8")
     flat = tabling.metrics(json.loads((house.folder / "metrics.json").read_bytes()), renamer, draft.policy)
     (folder / "metrics.json").write_text(json.dumps(flat, indent=1) + "\n", encoding="utf-8")
-    history = pd.read_csv(house.folder / "history.csv")
+    history = losses(pd.read_csv(house.folder / "history.csv"))
     history = history.rename(columns={str(c): renamer.path(str(c)) for c in history.columns})
-    history.to_csv(folder / "history.csv", index=False)
+    _save(folder / "history.csv", history)
     (folder / "log.txt").write_text(log_text(house.folder / "log.txt", renamer), encoding="utf-8")
     draft.tables, left = tabling.tables(renamer, draft.policy)
     draft.left_out |= left
@@ -243,6 +251,11 @@ def _fill(draft: Draft) -> None:
     page.write(share_page(_results(draft, history)), folder)
 
 
+def _save(path: Path, table: pd.DataFrame) -> None:
+    """A table beside those of the report, and written as they are."""
+    path.write_bytes(to_csv(table).encode("utf-8"))
+
+
 def _model(draft: Draft) -> None:
     why = holds_samples(draft.house, draft.policy.smallest_cell)
     if why and "model" not in draft.policy.include:
@@ -250,6 +263,9 @@ def _model(draft: Draft) -> None:
         log.warning("the model is left out: %s", why)
         return
     store.save(draft.folder / "model", draft.renamer.model())
+    bags = [m["name"] for m in draft.house.stored.description["spec"]["modalities"] if m["kind"] == "bag"]
+    if bags and not draft.policy.keep_feature_names:
+        log.warning("new bags (%s) will not fit the model: %s", ", ".join(bags), BAGS)
 
 
 def _samples(draft: Draft) -> None:
@@ -259,7 +275,10 @@ def _samples(draft: Draft) -> None:
     obs = obs.set_axis([draft.renamer.sample(s) for s in obs.index], axis=0).sort_index()
     obs.index.name = None
     if "metadata" in include:
-        obs.rename_axis("sample").to_csv(draft.folder / "obs.csv")
+        head = next((n for n in ("sample", "id", "index") if n not in obs), "")
+        rows = obs.reset_index(drop=True)
+        rows.insert(0, head, obs.index.to_numpy())
+        _save(draft.folder / "obs.csv", rows)
     else:
         draft.left_out["obs"] = "metadata of samples"
     if "embedding" in include:
@@ -294,13 +313,16 @@ def _told(draft: Draft) -> dict[str, Any]:
         return {}
     kept = set(draft.policy.kept) - tabling.of_few(draft.house, draft.policy)
     rows = [r for r in draft.audit["attributes"] if r["annotation"] in kept]
-    rows = [
-        {k: tabling.coarse(v) for k, v in r.items() if not k.startswith("n_")} for r in rows
-    ]  # who lacks it is a small count
     numbers = ("auc", "tpr_at_fpr_01")
-    told = {f"{n}{end}": draft.audit[f"{n}{end}"] for n in numbers for end in ("", "_lower", "_upper")}
-    keys = ("attack", "target", "model", "refits", "seed", "privacy", "membership", "features")
-    return {**told, **{k: draft.audit[k] for k in keys}, "attributes": rows}
+    told = {f"{n}{end}": coarse(draft.audit[f"{n}{end}"]) for n in numbers for end in ("", "_lower", "_upper")}
+    keys = ("attack", "target", "model", "refits", "seed", "privacy")
+    made = {"membership": draft.audit["membership"], "features": draft.audit["features"], "attributes": rows}
+    return {**told, **{k: draft.audit[k] for k in keys}, **{k: [_uncounted(r) for r in v] for k, v in made.items()}}
+
+
+def _uncounted(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the audit without numbers of samples, which may be small, its scores to two decimals."""
+    return {k: v if k in OF_FEATURES else coarse(v) for k, v in row.items() if not k.startswith(COUNTS)}
 
 
 def _manifest(draft: Draft, looked: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,9 @@ import pandas as pd
 
 from isthmus.errors import DataError, ModelError
 from isthmus.prepare.preparation import Preparation
+from isthmus.report.table import raw
 from isthmus.share.canary import Canary
+from isthmus.share.manifest import FORMAT, MANIFEST
 from isthmus.store import Stored, load
 from isthmus.yaml_text import load_yaml
 
@@ -78,7 +80,11 @@ class House:
     def table(self, name: str) -> pd.DataFrame:
         """One of the run's tables; without rows where it has none."""
         path = self.folder / "tables" / f"{name}.csv"
-        return pd.read_csv(path, low_memory=False) if path.is_file() else pd.DataFrame()
+        found = pd.read_csv(path, low_memory=False) if path.is_file() else pd.DataFrame()
+        texts = [c for c in found if not pd.api.types.is_numeric_dtype(found[c])]
+        for column in texts:
+            found[column] = found[column].map(lambda v: raw(v) if isinstance(v, str) else v)
+        return found.rename(columns=raw)
 
     def canaries(self, kept: Mapping[str, pd.Series], *, features: bool = True) -> Iterator[Canary]:
         """Everything that must not occur in what is shared.
@@ -145,15 +151,15 @@ def opened(run: str | Path) -> House:
     folder = Path(run)
     if not folder.is_dir():
         raise DataError("there is no such run folder", where=str(folder.absolute()))
-    if (folder / "manifest.json").is_file() and not (folder / "model").is_dir():
-        hint = "share the run folder that the model came from: it knows the samples whose names must not leave"
+    hint = "share the run folder that it came from, which knows the samples whose names must not leave"
+    if (folder / MANIFEST).is_file() and FORMAT in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace"):
+        raise DataError("is a bundle already", where=str(folder), hint=hint)
+    if (folder / MANIFEST).is_file() and not (folder / "model").is_dir():
         raise DataError("is a model and not a run folder", where=str(folder), hint=hint)
     if missing := [n for n in (*WHOLE, "model") if not (folder / n).exists()]:
         raise DataError(
             "is no run folder", where=str(folder), met=f"no {', '.join(missing)}", wanted="what `run` wrote"
         )
-    if (folder / "policy.json").is_file():
-        raise DataError("is a bundle already", where=str(folder))
     stored = load(folder / "model")
     recipe = load_yaml((folder / "recipe.yaml").read_bytes(), str(folder / "recipe.yaml"))
     try:

@@ -12,16 +12,20 @@ import anndata as ad
 import mudata as md
 import pandas as pd
 
+from isthmus.data.bag_files import feature_folder
+from isthmus.data.bags import is_bag
 from isthmus.data.cohort import build
 from isthmus.data.images import is_image
 from isthmus.data.read import read
 from isthmus.errors import RecipeError
 from isthmus.share.canary import NUMBER, vocabulary
+from isthmus.share.disclosure import enforced
 from isthmus.share.harmless import WITHHELD, message
 from isthmus.share.house import House, prepared
 from isthmus.share.keys import read_key
-from isthmus.share.policy import Policy, load_policy
+from isthmus.share.policy import Policy, generalised, load_policy
 from isthmus.share.pseudonyms import COLUMN, SAMPLE, Names, feature, value, write_names
+from isthmus.share.rounding import significant
 from isthmus.store import Stored
 
 __all__ = ["Renamer", "pseudonymise"]
@@ -94,7 +98,9 @@ class Renamer:
         description["prepare"] = self.described
         description["recipe"] = self.recipe(old.description["recipe"])
         description["spec"] = self._spec(old.description["spec"])
-        description["history"] = [{self.path(k): v for k, v in row.items()} for row in old.description["history"]]
+        description["history"] = [
+            {self.path(k): significant(k, v) for k, v in row.items()} for row in old.description["history"]
+        ]
         return Stored(old.weights, old.learnt, description)
 
     def path(self, key: str) -> str:
@@ -251,10 +257,16 @@ NO_POLICY = (
 )
 
 
+BAGS = "share the run with keep_feature_names: its model then takes the folder of bags itself"
+
+
 def pseudonymise(
-    sources: Mapping[str, Any] | md.MuData | str | Path, *, key: str | Path, policy: Any = None
+    sources: Mapping[str, Any] | md.MuData | str | Path, *, key: str | Path, policy: Any = None, obs: Any = None
 ) -> md.MuData:
     """Data under the names of a shared model: samples and features renamed by the same key, values as they are.
+
+    Annotations stay where the policy shares them in rows (`include: [metadata]`), as coarse as it says; samples of a
+    class that falls short of k, l or t lose theirs. A warning says what was dropped.
 
     Parameters
     ----------
@@ -264,28 +276,62 @@ def pseudonymise(
         The project's key file.
     policy
         The policy that the bundle was made with (its project, site and whether features keep their names).
+    obs
+        Annotations of the samples, as `isthmus.read` takes them.
 
     Returns
     -------
     MuData
-        Without annotations. The names are added to those kept beside the key.
+        The names are added to those kept beside the key.
 
     Raises
     ------
     DataError
         The key or the data is wrong.
+    RecipeError
+        A modality holds bags: their names are those of files.
     """
     rules = load_policy(policy)
     if policy is None:
         log.warning(NO_POLICY)
     names = named(read_key(key), rules)
-    mdata = (
-        sources if isinstance(sources, md.MuData) else read(dict(sources) if isinstance(sources, Mapping) else sources)
-    )
-    mods = {m: _renamed(a, m, names) for m, a in mdata.mod.items()}
-    obs = pd.DataFrame(index=names.every(SAMPLE, mdata.obs_names))
+    for modality in _bags(sources):
+        raise RecipeError("holds bags, whose files cannot be pseudonymised", where=f"modality {modality!r}", hint=BAGS)
+    if not isinstance(sources, md.MuData) or obs is not None:
+        sources = read(dict(sources) if isinstance(sources, Mapping) else sources, obs)
+    mods = {m: _renamed(a, m, names) for m, a in sources.mod.items()}
+    told = _annotations(pd.DataFrame(sources.obs), rules).set_axis(names.every(SAMPLE, sources.obs_names), axis=0)
     write_names(names)
-    return build(mods, obs)
+    return build(mods, told)
+
+
+def _bags(sources: Mapping[str, Any] | md.MuData | str | Path) -> list[str]:
+    """Modalities of bags, as far as they are told before anything is read."""
+    if isinstance(sources, md.MuData):
+        return [m for m, a in sources.mod.items() if is_bag(a)]
+    if isinstance(sources, Mapping):
+        keys = {m: s.get("path") if isinstance(s, Mapping) else s for m, s in sources.items()}
+        paths = {str(m): Path(s) for m, s in keys.items() if isinstance(s, str | Path)}
+    else:
+        paths = {p.name: p for p in sorted(Path(sources).iterdir())} if Path(sources).is_dir() else {}
+    return [m for m, p in paths.items() if p.is_dir() and feature_folder(p) is not None]
+
+
+def _annotations(obs: pd.DataFrame, policy: Policy) -> pd.DataFrame:
+    """What a policy shares of new samples' annotations, row by row."""
+    rows = "metadata" in policy.include
+    kept = {c: rule for c, rule in policy.kept.items() if rows and c in obs}
+    if gone := obs.shape[1] - len(kept):
+        why = "does not share them" if rows else "does not include metadata"
+        log.warning("%d of %d annotations are dropped: the policy %s", gone, obs.shape[1], why)
+    policy = policy.model_copy(update={"columns": kept})
+    told = generalised(obs, policy)
+    stays = enforced(told, policy.quasi, policy.sensitive, k=policy.k, l=policy.l, t=policy.t)
+    if kept and (short := int((~stays).sum())):
+        log.warning("%d of %d samples lose their annotations: they fall short of k, l or t", short, len(obs))
+    numbers = [c for c, rule in kept.items() if rule.keep and pd.api.types.is_numeric_dtype(obs[c])]
+    told = told.assign(**{c: obs[c] for c in numbers})
+    return pd.DataFrame({c: told[c].where(stays) for c in told.columns}, index=obs.index)
 
 
 def named(key: Any, policy: Policy) -> Names:
@@ -298,7 +344,7 @@ def _renamed(adata: ad.AnnData, modality: str, names: Names) -> ad.AnnData:
     obs = pd.DataFrame(index=names.every(SAMPLE, adata.obs_names))
     if is_image(adata):
         return ad.AnnData(None, obs, obsm={"image": adata.obsm["image"]})
-    if "bag" in adata.obs:
-        raise RecipeError("holds bags, which are files of their own", where=f"modality {modality!r}", wanted="a table")
+    if is_bag(adata):
+        raise RecipeError("holds bags, whose files cannot be pseudonymised", where=f"modality {modality!r}", hint=BAGS)
     var = pd.DataFrame(index=names.every(feature(modality), adata.var_names))
     return ad.AnnData(adata.X, obs, var)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -17,6 +19,7 @@ from isthmus.data.archive import as_folder
 from isthmus.data.write import atomic
 from isthmus.data.write import write as write_container
 from isthmus.errors import DataError
+from isthmus.report.table import raw, written
 from isthmus.share.keys import Key, read_key
 from isthmus.share.manifest import files_of, read_manifest, sealed
 from isthmus.share.pseudonyms import LETTERS, names_file, read_names
@@ -25,6 +28,10 @@ from isthmus.store import Stored
 
 __all__ = ["reverse"]
 
+MADE = frozenset(
+    ("embedding.h5ad", "history.csv", "log.txt", "metrics.json", "model", "obs.csv", "recipe.yaml", "tables")
+)
+"""What it leaves; a run folder has a report besides."""
 PSEUDONYM = re.compile(rf"(?<![A-Za-z0-9_])[sfcv]_[a-z2-7]{{{LETTERS}}}(?![A-Za-z0-9])")
 
 
@@ -59,10 +66,7 @@ def reverse(
         The bundle is damaged, the key is another, or names are missing.
     """
     out = Path(out)
-    if out.exists() and not overwrite:
-        raise DataError("exists", where=str(out), hint="add --overwrite to replace it")
-    if out.resolve().is_relative_to(Path(bundle).resolve()):
-        raise DataError("lies within the bundle", where=str(out), wanted="another folder")
+    _refuse(Path(bundle), out, overwrite=overwrite)
     with as_folder(bundle) as folder, TemporaryDirectory(prefix="isthmus-") as place:
         secret = read_key(key, outside=(folder, out, bundle) if Path(bundle).is_dir() else (folder, out))
         known = _known(folder, str(bundle), secret, None if names is None else Path(names))
@@ -79,6 +83,18 @@ def reverse(
         with atomic(out) as temporary:
             shutil.copytree(made, temporary)
     return out
+
+
+def _refuse(bundle: Path, out: Path, *, overwrite: bool) -> None:
+    """Say no where something would be lost."""
+    if out.resolve().is_relative_to(bundle.resolve()) or bundle.resolve().is_relative_to(out.resolve()):
+        raise DataError("lies within the bundle, or the bundle in it", where=str(out), wanted="another folder")
+    if not out.exists():
+        return
+    if not overwrite:
+        raise DataError("exists", where=str(out), hint="add --overwrite to replace it")
+    if not out.is_dir() or {p.name for p in out.iterdir()} - MADE:
+        raise DataError("is no folder that --reverse made, and is not replaced", where=str(out), wanted="another name")
 
 
 def _known(folder: Path, where: str, key: Key, names: Path | None) -> dict[str, str]:
@@ -98,16 +114,17 @@ def _restored(path: Path, target: Path, known: Mapping[str, str]) -> None:
         adata.obs_names = [_name(str(s), known) for s in adata.obs_names]
         write_container(adata, target)
         return
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode("utf-8")
     if path.suffix == ".json":
         restored = json.dumps(_tree(json.loads(text), known), indent=1, ensure_ascii=False) + "\n"
     elif path.suffix == ".csv":
-        restored = PSEUDONYM.sub(lambda m: _cell(_name(m[0], known)), text)
+        rows = csv.reader(io.StringIO(text, newline=""))
+        restored = written([[_text(raw(cell), known) for cell in row] for row in rows])
     elif path.suffix == ".yaml":
         restored = PSEUDONYM.sub(lambda m: json.dumps(_name(m[0], known), ensure_ascii=False), text)
     else:
         restored = PSEUDONYM.sub(lambda m: _name(m[0], known), text)
-    target.write_text(restored, encoding="utf-8")
+    target.write_bytes(restored.encode("utf-8"))
 
 
 def _model(stored: Stored, known: Mapping[str, str]) -> Stored:
@@ -138,8 +155,3 @@ def _name(pseudonym: str, known: Mapping[str, str]) -> str:
             raise DataError("holds a pseudonym whose name is not known", where="reverse", hint=hint)
         return pseudonym
     return known[pseudonym]
-
-
-def _cell(name: str) -> str:
-    """A name as a CSV file writes it."""
-    return '"' + name.replace('"', '""') + '"' if re.search(r'[",\r\n]', name) else name

@@ -17,8 +17,9 @@ from isthmus.share.harmless import message
 from isthmus.share.house import House
 from isthmus.share.policy import Policy
 from isthmus.share.renaming import Renamer
+from isthmus.share.rounding import DECIMALS, coarse
 
-__all__ = ["PERSONAL", "coarse", "counted", "metrics", "of_few", "tables"]
+__all__ = ["PERSONAL", "counted", "metrics", "of_few", "tables"]
 
 KNOWN = (
     "reconstruction", "by_feature", "benchmark", "clustering", "translation", "translation_by_feature",
@@ -34,7 +35,6 @@ PERSONAL = {
 """How the names of tables begin that tell of single samples, and why they are left out. What follows is a name."""
 SIZES = ("n", "n_samples", "n_train", "n_test", "samples")
 """Columns that say from how many samples a row was computed."""
-DECIMALS = 2
 MOST_CLASSES = 10
 """Numbers with more distinct values are no classes (see `isthmus.evaluate.probes`)."""
 LABELLED = ("label", "head", "column", "confounder", "covariate", "target")
@@ -47,6 +47,8 @@ STRUCTURE = frozenset(
 )  # fmt: skip
 """Parts of the names of scores that are never a column of obs, whatever its name."""
 GONE = ("n_entries", "n_features_constant")
+EXACT = "privacy/"
+"""How scores begin that follow from settings alone; rounded, a budget could say too little."""
 
 
 def tables(renamer: Renamer, policy: Policy) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
@@ -97,11 +99,6 @@ def _own_words(table: pd.DataFrame, renamer: Renamer, policy: Policy) -> pd.Data
     return table
 
 
-def coarse(score: Any) -> Any:
-    """A score to two decimals: with more, sizes of small classes follow from it by integer equations."""
-    return round(score, DECIMALS) if isinstance(score, float) else score
-
-
 def of_few(house: House, policy: Policy) -> set[str]:
     """Labels and heads whose scores stay: in some part a class has some samples, but fewer than `smallest_cell`."""
     heads = dict(house.stored.description["recipe"].get("heads") or {})
@@ -147,7 +144,7 @@ def metrics(flat: Mapping[str, Any], renamer: Renamer, policy: Policy) -> dict[s
             return False
         return all(p in words or NUMBER.fullmatch(p) or renamer.said(p) == p for p in parts)
 
-    return {k: coarse(v) for k, v in flat.items() if told(k)}
+    return {k: v if k.startswith(EXACT) else coarse(v) for k, v in flat.items() if told(k)}
 
 
 def _any_few(table: pd.DataFrame, smallest: int) -> bool:

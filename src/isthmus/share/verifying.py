@@ -17,6 +17,7 @@ from isthmus import store
 from isthmus.config import validate
 from isthmus.data.archive import as_folder
 from isthmus.errors import DataError, InputError
+from isthmus.report.table import raw
 from isthmus.share.canary import Canary, Watch
 from isthmus.share.cells import rounded
 from isthmus.share.disclosure import measured
@@ -211,7 +212,8 @@ def _policy(folder: Path, tree: Mapping[str, Any]) -> Iterator[Problem]:
 def _metadata(folder: Path) -> Iterator[tuple[str, pd.DataFrame | str]]:
     try:
         if (folder / "obs.csv").is_file():
-            yield "obs.csv", pd.read_csv(folder / "obs.csv", index_col=0, dtype=str, keep_default_na=False)
+            table = pd.read_csv(folder / "obs.csv", index_col=0, dtype=str, keep_default_na=False)
+            yield "obs.csv", table.rename(columns=raw)
         if (folder / "embedding.h5ad").is_file():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -36,7 +36,7 @@ from torch import nn
 
 from isthmus.architecture import Architecture, Phase
 from isthmus.errors import MissingExtraError, RecipeError
-from isthmus.training.settings import Training
+from isthmus.training.settings import Training, upward
 
 log = logging.getLogger("isthmus.fit")
 WHERE = "training.private"
@@ -198,7 +198,7 @@ def statement(settings: Training, phases: tuple[Phase, ...], n: int, epochs: int
 
 def said(found: Mapping[str, Any]) -> str:
     """A statement in a sentence."""
-    budget = f"epsilon {found['epsilon']:.3f} at delta {found['delta']:g}"
+    budget = f"epsilon {upward(found['epsilon'])} at delta {found['delta']:g}"
     return f"private training spent {budget} on the weights; what that does not cover is in the report"
 
 

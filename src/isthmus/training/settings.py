@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from isthmus.config import Config, Tune
+
+
+def upward(epsilon: float, decimals: int = 3) -> str:
+    """A privacy budget as text, rounded so that it is never said to be smaller than it is."""
+    return f"{math.ceil(epsilon * 10**decimals) / 10**decimals:.{decimals}f}"
 
 
 class Private(Config):
