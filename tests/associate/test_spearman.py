@@ -311,6 +311,8 @@ def test_flat_features_are_counted_and_left_out(tmp_path):
     hits = spearman(x, y, fdr=1)
     assert hits.n_tests == 16
     assert hits.n_flat == (1, 0)
+    gaps = y.mask(np.eye(len(y), 4, dtype=bool))
+    assert spearman(x, gaps, null="t").n_flat == (1, 0)  # once, however many patterns of gaps there are
     hits.to_parquet(tmp_path / "hits.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "hits.parquet").astype({"x": str, "y": str}), hits.table)
 

@@ -15,7 +15,7 @@ from isthmus.associate.null import LARGEST_TABLE, Null, exact_p, from_sample, t_
 from isthmus.associate.ranks import Kind, Side, side
 from isthmus.errors import DataError, RecipeError, closest
 
-__all__ = ["NULLS", "Part", "Pool", "Settings", "merged", "pooled"]
+__all__ = ["NULLS", "Part", "Pool", "Settings", "merged", "n_flat", "pooled"]
 
 log = logging.getLogger("isthmus.associate")
 NULLS = ("auto", "exact", "permutation", "t")
@@ -100,7 +100,8 @@ class Pool:
     null: Null
     parts: list[Part] = field(default_factory=list)
     counts: np.ndarray = field(default_factory=lambda: np.zeros(pairs.BINS, dtype=np.int64))
-    flat: list[tuple[int, int]] = field(default_factory=list)
+    live: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (np.zeros(0, bool), np.zeros(0, bool)))
+    """Whether each feature of either side varies in any part."""
 
     @property
     def size(self) -> int:
@@ -132,17 +133,27 @@ def pooled(
             continue  # the design alone explains so few samples
         left, right = part.sides()
         key = len(group.rows), part.df, left.tied or right.tied
-        pool = pools.setdefault(key, Pool(*key, t_null(part.df)))
+        varies = np.zeros(tables[0].shape[1], dtype=bool), np.zeros(tables[1].shape[1], dtype=bool)
+        pool = pools.setdefault(key, Pool(*key, t_null(part.df), live=varies))
         found = pairs.count(left.z, right.z, threads=settings.threads)
         part.peaks, pool.counts = found.peaks, pool.counts + found.counts
         pool.parts.append(part)
-        pool.flat.append((left.n_flat, right.n_flat))
+        pool.live[0][left.live], pool.live[1][right.live] = True, True
     if not pools:
         raise DataError("no pair of features is shown by enough samples", met=f"{len(tables[0])} samples in common")
     total = sum(p.size for p in pools.values())
     for pool in pools.values():
         pool.null = _null(pool, settings, total)
     return list(pools.values())
+
+
+def n_flat(pools: Sequence[Pool]) -> tuple[int, int]:
+    """Features of either side that do not vary over any samples that they were to be tested on."""
+    live = [np.any([p.live[k] for p in pools], axis=0) for k in (0, 1)]
+    asked = [np.zeros_like(v) for v in live]
+    for group in (part.group for p in pools for part in p.parts):
+        asked[0][group.x], asked[1][group.y] = True, True
+    return int((asked[0] & ~live[0]).sum()), int((asked[1] & ~live[1]).sum())
 
 
 def _null(pool: Pool, settings: Settings, total: int) -> Null:

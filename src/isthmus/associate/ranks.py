@@ -60,8 +60,6 @@ class Side:
         The f features that vary, by position in the table.
     z
         f x n, float32: each feature with mean 0 and norm 1.
-    n_flat
-        Features that do not vary.
     tied
         Whether any feature that varies has ties (ranks only).
     kind, design
@@ -72,7 +70,6 @@ class Side:
     rows: np.ndarray
     live: np.ndarray
     z: np.ndarray
-    n_flat: int
     tied: bool
     kind: Kind
     design: np.ndarray | None
@@ -93,7 +90,7 @@ def side(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, kind: Kind, 
         made = standard(values[np.ix_(rows, columns[part])].astype(np.float64), kind, design)
         z[part], kept[part], tied = made.z.T, ~made.flat, tied or made.tied
     live = columns if kept.all() else columns[kept]
-    return Side(values, rows, live, z if kept.all() else z[kept], int((~kept).sum()), tied, kind, design)
+    return Side(values, rows, live, z if kept.all() else z[kept], tied, kind, design)
 
 
 def _chunks(n: int) -> Iterator[slice]:

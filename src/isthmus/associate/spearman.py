@@ -20,7 +20,7 @@ from isthmus.associate.cutting import accepted, least, p_histogram, table_of
 from isthmus.associate.design import design_of
 from isthmus.associate.hits import Hits
 from isthmus.associate.inputs import Data, blocks_of, joined, numbers
-from isthmus.associate.pools import Settings, merged, pooled
+from isthmus.associate.pools import Settings, merged, n_flat, pooled
 from isthmus.associate.ranks import Kind
 
 __all__ = ["bicor", "correlate", "pearson", "spearman"]
@@ -121,12 +121,11 @@ def correlate(
     m = sum(p.size for p in pools)
     alone = min(least(p.null, settings.fdr / max(m, 1)) for p in pools)
     log.info("%s pairs tested, %s accepted; alone, a pair would need |r| >= %.3f", f"{m:,}", f"{len(found.p):,}", alone)
-    flat = [f for p in pools for f in p.flat]
     return Hits(
         table=table_of(found, (a.columns, b.columns)), n_tests=m, n_hits=len(found.p),
         threshold=float(found.p[-1]) if len(found.p) else 0.0, minimum_detectable=alone,
         null=", ".join(dict.fromkeys(p.null.name for p in pools)),
-        n_flat=(sum(f[0] for f in flat), sum(f[1] for f in flat)), histogram=merged(pools), n_samples=len(ids),
+        n_flat=n_flat(pools), histogram=merged(pools), n_samples=len(ids),
         df=max(p.df for p in pools), p_histogram=p_histogram(pools),
         nulls={p.n: p.null for p in pools},
     )  # fmt: skip
