@@ -188,7 +188,7 @@ def test_the_skeleton_of_every_architecture_is_a_recipe():
         assert found.training == ist.Training()
 
 
-def test_translations_and_the_latent_space_are_measured_unless_left_out(done, folder, tmp_path):
+def test_every_part_of_the_evaluation_is_measured_unless_left_out(done, folder, tmp_path):
     metrics = json.loads((done / "metrics.json").read_text())
     for name in (
         "translation/test/r2/rna->cnv",
@@ -203,14 +203,13 @@ def test_translations_and_the_latent_space_are_measured_unless_left_out(done, fo
     page = (done / "report.html").read_text()
     assert "rna → cnv" in page
     assert "translates rna to cnv" in page
-    off = recipe(folder).model_copy(
-        update={"evaluate": Evaluate(embedding=None, translation=None, latent=None, alignment=None)}
-    )
+    parts = ("embedding", "reconstruction", "translation", "latent", "alignment")
+    off = recipe(folder).model_copy(update={"evaluate": Evaluate(**dict.fromkeys(parts))})
     again = parse_recipe(load_yaml(off.text(), "off"))
     assert again.evaluate == off.evaluate
     run(again, tmp_path / "off")
-    kinds = {name.split("/")[0] for name in json.loads((tmp_path / "off" / "metrics.json").read_text())}
-    assert kinds == {"reconstruction", "baseline"}
+    assert json.loads((tmp_path / "off" / "metrics.json").read_text()) == {}
+    assert "asks for no evaluation of the reconstruction" in (tmp_path / "off" / "report.html").read_text()
 
 
 def test_robustness_is_measured_where_it_is_asked_for(folder, tmp_path):
@@ -218,6 +217,19 @@ def test_robustness_is_measured_where_it_is_asked_for(folder, tmp_path):
     run(recipe(folder).model_copy(update={"evaluate": asked}), tmp_path / "run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert 0.3 < metrics["robustness/test/cka"] < 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"confounders": {"columns": ["sites"]}}, "confounders.columns"),
+        ({"evaluate": {"confounding": {"columns": ["sites"]}}}, "evaluate.confounding.columns"),
+    ],
+)
+def test_a_confounder_that_is_no_column_is_named_by_the_key_it_stands_under(sections, key, folder, tmp_path):
+    tree = load_yaml(recipe(folder).text(), "recipe") | sections
+    with pytest.raises(RecipeError, match=f"^{key}: no such column in obs; met 'sites'"):
+        run(parse_recipe(tree), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

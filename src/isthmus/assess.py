@@ -149,6 +149,7 @@ def measure(
     *,
     learners: Sequence[str],
     baselines: Sequence[str],
+    reconstructed: bool = True,
     seed: int = 0,
 ) -> Measured:
     """Score a model on `parts["test"]` beside its baselines; `parts["train"]` is what it was fitted on.
@@ -163,13 +164,17 @@ def measure(
         Columns of obs.
     learners, baselines
         See `evaluate.probe` and `evaluate.baselines.representations`.
+    reconstructed
+        Whether the reconstruction is scored; without, its tables are empty.
     seed
         Of baselines and learners.
     """
     prepared = {part: fitted.preparation.transform(m) for part, m in parts.items()}
     scales = {m.name: Scale.of(prepared["train"][m.name], m.likelihood, m.library) for m in fitted.spec}
     matrices = {part: joined([scales[m].matrix(p[m]) for m in fitted.spec.names]) for part, p in prepared.items()}
-    rows, features = _reconstructions(fitted, *_enough(fitted, parts, prepared, matrices, seed=seed), scales, seed)
+    rows, features = pd.DataFrame(), pd.DataFrame()
+    if reconstructed:
+        rows, features = _reconstructions(fitted, *_enough(fitted, parts, prepared, matrices, seed=seed), scales, seed)
     z = {part: np.asarray(fitted.embed(parts[part]).X) for part in ("train", "test")}
     seen = {part: ~np.isnan(v).any(axis=1) for part, v in z.items()}
     found = {model_name(fitted): (z["train"][seen["train"]], z["test"][seen["test"]])}

@@ -128,7 +128,7 @@ class Evaluate(Config):
 
     embedding: Embedding | None = Embedding()
     """The embedding benchmark."""
-    reconstruction: Reconstruction = Reconstruction()
+    reconstruction: Reconstruction | None = Reconstruction()
     """The reconstruction scores."""
     translation: Translation | None = Translation()
     """From one modality to another, where the model encodes one and there are two."""

@@ -196,9 +196,10 @@ def _suspects(recipe: Recipe, mdata: md.MuData, labels: Sequence[str]) -> measur
     columns = () if keys is None else keys.columns or (control.columns if control is not None else ())
     if keys is None or not columns:
         return None
-    for key, names in (("columns", columns), ("labels", keys.labels or ())):
+    named = "evaluate.confounding.columns" if keys.columns else "confounders.columns"
+    for where, names in ((named, columns), ("evaluate.confounding.labels", keys.labels or ())):
         for name in names:
-            _check_name(name, mdata.obs.columns, "no such column in obs", f"evaluate.confounding.{key}")
+            _check_name(name, mdata.obs.columns, "no such column in obs", where)
     group, seed = recipe.data.split.group, recipe.training.seed
     wanted = [y for y in (labels if keys.labels is None else keys.labels) if y not in columns]
     classes = () if control is None else tuple(c for c in control.classes if c in columns)
@@ -273,7 +274,7 @@ def _measured(recipe: Recipe, fitted: Fitted, fold: Fold, labels: Sequence[str])
     keys = recipe.evaluate.embedding
     return assess.measure(
         fitted, fold.parts, labels, learners=keys.learners if keys else (), baselines=keys.baselines if keys else (),
-        seed=recipe.training.seed,
+        reconstructed=recipe.evaluate.reconstruction is not None, seed=recipe.training.seed,
     )  # fmt: skip
 
 

@@ -146,9 +146,11 @@ def _groups(found: Found) -> np.ndarray | None:
 
 def reconstruction_table(found: Found) -> pd.DataFrame:
     """Reconstruction scores per modality, split and representation; over folds the mean, with `r2_sd`."""
-    keys = ["modality", "split", "representation"]
+    keys, asked = ["modality", "split", "representation"], found.recipe.evaluate.reconstruction
     rows = pd.concat([m.reconstruction for m in found.measured], ignore_index=True)
-    rows = rows[rows["split"].isin(found.recipe.evaluate.reconstruction.splits)]
+    if asked is None or rows.empty:
+        return pd.DataFrame()
+    rows = rows[rows["split"].isin(asked.splits)]
     if found.folds == 1 or rows.empty:
         return rows.reset_index(drop=True)
     by = rows.groupby(keys, sort=False)
@@ -209,7 +211,7 @@ def _results(found: Found, embedding: ad.AnnData, benchmark: pd.DataFrame, score
     said = verdict(
         benchmark, _nested(scores), model=name, title=f"the {name}", dimensions=fitted.latent, where=over,
         translation=measures.averaged(found.further).translation,
-    ) if not benchmark.empty or not scores.empty else []  # fmt: skip
+    )  # fmt: skip
     said[1:1] = survival_words(found.survival, model=name)
     said[1:1] = prediction_words(measures.averaged(found.further).predictions, model=name)
     if found.confounded is not None:
