@@ -29,6 +29,8 @@ def place(tmp_path_factory):
     ist.fit(ist.VAE(latent=2, hidden=(8,)), mdata, training=ist.Training(epochs=3)).save(folder / "model")
     ist.write(mdata, folder / "new")
     ist.write(mdata, folder / "new.h5mu")
+    (folder / "bags").mkdir()
+    (folder / "bags" / "S1.pt").touch()
     return folder
 
 
@@ -68,6 +70,7 @@ def test_apply_imputes_and_translates(place):
         (["apply", "model", "rna", "x=y", "--out", "q.csv"], "is not name=path"),
         (["apply", "model", "new.h5mu", "--task", "impute", "--out", "q.csv"], "wanted an .h5mu file"),
         (["apply", "model", "new.h5mu", "--target", "cnv", "--out", "q.csv"], "only --task translate"),
+        (["apply", "model", "rna=bags", "cnv=new/cnv.csv", "--out", "q.csv"], "rna=bags: is a folder of bags"),
         (["apply", "model", "cnvv=new/cnv.csv", "--out", "q.csv"], "did you mean 'cnv'"),
         (["apply", "model", "cnv=new/cnv.csv", "cnv=new/rna.csv", "--out", "q.csv"], "is given twice"),
         (["apply", "model", "new.h5mu", "--task", "translate", "--out", "q.csv"], "wanted --source NAME --target NAME"),

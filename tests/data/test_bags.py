@@ -166,6 +166,20 @@ def test_slides_without_patient_and_patients_without_slide_are_counted(folder, t
         assert said in caplog.text
 
 
+def test_bags_that_share_no_id_are_told_of_by_the_keys_that_say_whose_a_slide_is(folder):
+    for name in ("P1_slide", "P2_slide"):
+        trident(folder, name)
+    table = pd.DataFrame(RNG.normal(size=(2, 3)), ["P1", "P2"], ["g1", "g2", "g3"])
+    for rna, obs in ((table, None), (ad.AnnData(table), None), (table, pd.DataFrame({"age": [1, 2]}, table.index))):
+        with pytest.raises(DataError, match="slide and rna: share no sample id") as met:
+            ist.read({"rna": rna, "slide": folder}, obs=obs)
+        said = str(met.value)
+        assert all(text in said for text in ("'P1_slide', 'P2_slide'", "'P1', 'P2'", "id_pattern"))
+        assert "orientation" not in said
+    with pytest.raises(DataError, match=r"names none of the modalities' samples[\s\S]*id_pattern"):
+        ist.read({"slide": folder}, obs=pd.DataFrame({"age": [1, 2]}, table.index))
+
+
 def test_rules_that_are_wrong(folder, tmp_path):
     trident(folder, "A")
     refused(folder, "no slide has a sample", id_pattern="^X(.)")
@@ -343,6 +357,16 @@ def test_rows_without_a_sample_or_with_gaps(caplog):
         ist.read({"cells": cells})
     with pytest.raises(DataError, match="has no such column in obs"):
         ist.read({"cells": cells}, bag_of="donr")
+
+
+def test_numbered_samples_are_called_as_in_other_tables_though_some_are_not_known(folder, tmp_path):
+    cells = ad.AnnData(np.ones((3, 2), "f4"), pd.DataFrame({"bag": [1.0, np.nan, 2.0]}, index=list("xyz")))
+    assert list(ist.read({"cells": cells}).obs_names) == ["1", "2"]
+    for n in "AB":
+        trident(folder, n)
+    (tmp_path / "map.csv").write_text("slide,sample\nA,7\nB,\n")
+    mdata = ist.read({"slide": {"path": str(folder), "slides": str(tmp_path / "map.csv")}})
+    assert list(mdata.obs_names) == ["7"]
 
 
 def test_a_container_without_values_names_its_files(folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,6 +71,7 @@ def command(
     if isinstance(sources, dict):
         for name in sources:
             fitted.known(name)
+    _refuse_bags(sources, [m.name for m in fitted.spec if m.kind != "bag"])
     mdata = read_tables(sources) if obs is None else read_tables(sources, str(obs))
     if task is Task.embed:
         found = fitted.embed(mdata, source)
@@ -99,10 +101,23 @@ def _imputer(model: Path) -> Path | None:
 def _filled(folder: Path, sources: dict[str, Any] | str) -> Any:
     """New samples through a saved imputer; their other modalities come out as they went in."""
     from isthmus.data.read import read as read_tables
-    from isthmus.impute.saved import impute, load_imputer
+    from isthmus.impute.saved import impute, known_modalities, load_imputer
 
     fillers = load_imputer(folder)
+    _refuse_bags(sources, known_modalities(fillers))
     return impute(read_tables(sources), fillers)
+
+
+def _refuse_bags(sources: dict[str, Any] | str, tables: Iterable[str]) -> None:
+    """Refuse a folder of bags for a table: it can be read, and then none of its ids would be another table's."""
+    from isthmus.data.bag_files import feature_folder
+
+    if isinstance(sources, str):
+        return
+    for name in (t for t in tables if t in sources):
+        path = Path(sources[name]["path"])
+        if path.is_dir() and feature_folder(path) is not None:
+            raise RecipeError("is a folder of bags", where=f"{name}={path}", wanted="a table, as in training")
 
 
 def _with_options(sources: dict[str, str] | str, given: list[str]) -> dict[str, Any] | str:

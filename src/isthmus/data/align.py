@@ -11,6 +11,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from isthmus.data.bags import STORE, is_bag
 from isthmus.data.cohort import union
 from isthmus.data.containers import refuse_twice
 from isthmus.data.tables import Grid
@@ -18,10 +19,15 @@ from isthmus.errors import DataError, listed
 
 log = logging.getLogger("isthmus.data")
 HINT = "set orientation: samples_in_rows or samples_in_columns for it"
+WHOSE = "say which sample a slide is of: slides (a table of both), id_pattern or id_length; of rows, bag_of"
 
 
 def oriented(
-    grids: Mapping[str, Grid], asked: Mapping[str, str | None], known: pd.Index | None
+    grids: Mapping[str, Grid],
+    asked: Mapping[str, str | None],
+    known: pd.Index | None,
+    *,
+    bags: Mapping[str, pd.Index] | None = None,
 ) -> dict[str, ad.AnnData]:
     """Tables with their samples in rows.
 
@@ -33,6 +39,8 @@ def oriented(
         Modality -> orientation that the user gives, or None.
     known
         Ids of samples from elsewhere (the obs table, containers), or None where there are none.
+    bags
+        Modality of bags -> its ids: they may be those of slides, which is told where nothing else is known.
 
     Raises
     ------
@@ -47,7 +55,7 @@ def oriented(
         known = _common_rows([grids[m] for m in unknown])
     for last in (False, True):
         for m in [m for m in unknown if sides[m] is None]:
-            sides[m] = _side(m, grids[m], known, last=last)
+            sides[m] = _side(m, grids[m], known, last=last, bags=bags or {})
             if sides[m] is not None:
                 log.info("%s: %s", m, str(sides[m]).replace("_", " "))
                 known = _more(known, grids[m], str(sides[m]))
@@ -80,7 +88,7 @@ def _names(grids: list[Grid]) -> str:
     return ", ".join(grid.where for grid in grids)
 
 
-def _side(name: str, grid: Grid, known: pd.Index | None, *, last: bool) -> str | None:
+def _side(name: str, grid: Grid, known: pd.Index | None, *, last: bool, bags: Mapping[str, pd.Index]) -> str | None:
     """Where the samples of a table are; None where that is left for a second look."""
     if known is None:
         log.info("%s: there is no other id to compare with, so rows are taken for samples", name)
@@ -94,6 +102,8 @@ def _side(name: str, grid: Grid, known: pd.Index | None, *, last: bool) -> str |
     if not last:
         return None
     met = f"rows {listed(grid.rows)} and columns {listed(grid.columns)}"
+    if bag := next((b for b, ids in bags.items() if known.isin(ids).all()), None):
+        raise _not_of(f"{bag} and {name}", f"{bag} has {listed(bags[bag])}", f"{grid.where} has {met}")
     raise DataError(
         f"{name}: ids match on neither side",
         where=grid.where,
@@ -119,6 +129,11 @@ def _no_common(where: str, a: pd.Index, b: pd.Index) -> DataError:
     )
 
 
+def _not_of(where: str, bags: str, others: str) -> DataError:
+    """Bags that no other table knows: mostly slides under their own names instead of their samples'."""
+    return DataError("share no sample id", where=where, hint=f"{bags}; {others}\n{WHOSE}")
+
+
 def check_overlap(modalities: Mapping[str, ad.AnnData], obs: pd.DataFrame | None) -> None:
     """Refuse modalities that share no sample; warn of ids that differ in case only.
 
@@ -135,7 +150,10 @@ def check_overlap(modalities: Mapping[str, ad.AnnData], obs: pd.DataFrame | None
     if pairs and not any(ids[a].isin(ids[b]).any() for a, b in pairs):
         tied = obs is not None and all(i.isin(obs.index).any() for i in ids.values())
         if not tied:
-            raise _no_common(f"{names[0]} and {names[1]}", ids[names[0]], ids[names[1]])
+            a, b = sorted(names, key=lambda m: not is_bag(modalities[m]))[:2]
+            if is_bag(modalities[a]):
+                raise _not_of(f"{a} and {b}", f"{a} has {listed(ids[a])}", f"{b} has {listed(ids[b])}")
+            raise _no_common(f"{a} and {b}", ids[a], ids[b])
         log.warning("no two modalities share a sample")
     for m in [m for m in ids if len(ids) > 1 and not any(ids[m].isin(ids[o]).any() for o in ids if o != m)]:
         log.warning("%s: none of its samples is in another modality", m)
@@ -158,6 +176,7 @@ def merged_obs(modalities: Mapping[str, ad.AnnData], given: pd.DataFrame | None,
         known = given.index[given.index.isin(ids)]
         if not len(known):
             hint = f"{where} has {listed(given.index)}\nthe modalities have {listed(ids)}"
+            hint += f"; {WHOSE}" if any(STORE in a.uns for a in modalities.values()) else ""
             raise DataError("names none of the modalities' samples", where=where, hint=hint)
         if gone := len(given) - len(known):
             log.info("%d rows of %s have no modality and are left out", gone, where)

@@ -211,7 +211,7 @@ def _modalities(
             done[name] = found
     ids = [i for i in (None if obs is None else obs.index, *(a.obs_names for a in done.values())) if i is not None]
     known = pd.Index(np.unique(np.concatenate([np.asarray(i, dtype=object) for i in ids]))) if ids else None
-    done |= oriented(grids, asked, known)
+    done |= oriented(grids, asked, known, bags={m: a.obs_names for m, a in done.items() if is_bag(a)})
     return {name: done[name] for name in sources}
 
 
