@@ -10,7 +10,9 @@ from cohorts import linear
 from isthmus.data.batches import samples
 from isthmus.errors import DataError, RecipeError
 from isthmus.losses.survival import cox
+from isthmus.recipe import parse_recipe
 from isthmus.supervised import Supervised
+from isthmus.supervising import supervision_of
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.engine import InterruptedTraining
 
@@ -244,6 +246,18 @@ def test_wrong_heads_are_refused_in_one_line(head, error, match):
     with pytest.raises(error, match=match) as refused:
         ist.fit(MODEL, mdata, heads={"h": head}, training=QUICK)
     assert "heads.h" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "a:b", "..", " ", "a\nb"])
+def test_names_that_break_those_of_files_and_scores_are_refused(name):
+    heads = {name: {"kind": "class", "column": "class"}}
+    for refused in (
+        lambda: parse_recipe({"data": {"simulate": {}}, "model": {"name": "vae"}, "heads": heads}),
+        lambda: supervision_of(heads, None),
+    ):
+        with pytest.raises(RecipeError, match="heads: is no name for a head") as error:
+            refused()
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_model_without_heads_says_so():

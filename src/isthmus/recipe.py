@@ -20,7 +20,7 @@ from isthmus.data.split import Split
 from isthmus.errors import RecipeError
 from isthmus.evaluating_keys import Evaluate
 from isthmus.prepare.step import describe, get, parse_steps
-from isthmus.supervising_keys import Confounders, Head
+from isthmus.supervising_keys import Confounders, Head, check_head_names
 from isthmus.training.settings import Training
 from isthmus.tuning_keys import Tuning
 from isthmus.yaml_text import dump_yaml, load_yaml, override
@@ -90,6 +90,12 @@ class Recipe(Config):
             keys = {k: v for k, v in model.items() if k != "name"}
             raw = {**raw, "model": validate(registry.settings(name), keys, where="model")}
         return raw
+
+    @field_validator("heads")
+    @classmethod
+    def _names(cls, heads: dict[str, Head]) -> dict[str, Head]:
+        check_head_names(heads)
+        return heads
 
     @property
     def supervision(self) -> dict[str, Any]:

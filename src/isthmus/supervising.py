@@ -18,7 +18,7 @@ from isthmus.errors import DataError, RecipeError, closest
 from isthmus.losses import time_bins
 from isthmus.prepare.residual import Residual
 from isthmus.supervised import Supervised
-from isthmus.supervising_keys import SURVIVAL, Confounders, Head
+from isthmus.supervising_keys import SURVIVAL, Confounders, Head, check_head_names
 from isthmus.types import Covariate, Target
 
 __all__ = ["Supervision", "forget", "supervision_of", "wrapped"]
@@ -92,6 +92,7 @@ def supervision_of(heads: Mapping[str, Any] | None, confounders: Any) -> Supervi
         A key or value is wrong.
     """
     made = {}
+    check_head_names(heads or {})
     for name, keys in (heads or {}).items():
         made[str(name)] = keys if isinstance(keys, Head) else validate(Head, keys, where=f"heads.{name}")
     if confounders is not None and not isinstance(confounders, Confounders):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from isthmus.config import Config, Tune
+from isthmus.errors import RecipeError
 
-__all__ = ["Confounders", "Head", "Method"]
+__all__ = ["Confounders", "Head", "Method", "check_head_names"]
 
 Method = Literal["conditional", "adversarial", "hsic", "correlation", "residualise"]
 WEIGHTS = {"adversarial": 0.1, "hsic": 10.0, "correlation": 1.0}
@@ -18,6 +20,8 @@ OF_KIND: dict[str, tuple[str, ...]] = {
     "strata": ("cox",), "ties": ("cox",), "bins": ("discrete",),
 }  # fmt: skip
 """Keys that only some kinds of heads have."""
+UNFIT = '/\\:*?"<>|='
+"""What the name of a head may not hold."""
 
 
 class Head(Config):
@@ -60,6 +64,21 @@ class Head(Config):
         if self.kind in SURVIVAL and (self.event is None) == (self.censoring is None):
             raise ValueError(f"a head of kind {self.kind} needs one of the columns `event` and `censoring`")
         return self
+
+
+def check_head_names(names: Iterable[object]) -> None:
+    """Refuse names that would not do in a file's name, or in that of a score, such as `survival/test/harrell/os`.
+
+    Raises
+    ------
+    RecipeError
+        A name is empty, begins with a dot, or holds a character that means something else there.
+    """
+    for name in names:
+        text = str(name)
+        if not text.strip() or text[0] == "." or not text.isprintable() or set(text) & set(UNFIT):
+            wanted = f"a name without {' '.join(UNFIT)}; the column of obs may be named by `column`"
+            raise RecipeError("is no name for a head", where="heads", met=name, wanted=wanted)
 
 
 class Confounders(Config):
