@@ -166,6 +166,13 @@ def test_tiles_are_found_where_trident_and_clam_put_them(tmp_path):
     assert tiles_of(tmp_path, "b").name == tiles_of(tmp_path / "patches", "b").name == "b.h5"
 
 
+def test_without_a_command_the_help_is_printed(capsys):
+    assert run("slides") == 0
+    said = capsys.readouterr()
+    assert all(f"  {command} " in said.out for command in ("tile", "encode", "heatmap"))
+    assert said.err == ""
+
+
 def test_help_imports_no_torch_and_no_slides():
     code = (
         "import sys\nfrom isthmus.cli import main\ntry:\n    main(['slides', 'encode', '--help'])\n"

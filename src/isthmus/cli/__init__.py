@@ -28,6 +28,8 @@ VERBS = {
     "steps": "the preparation steps there are",
     "doctor": "what this machine has",
 }
+GROUPS = ("slides",)
+"""Verbs that have verbs of their own, and alone print their help."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,8 +45,11 @@ def _run(given: list[str], *, debug: bool) -> int:
 
     usage: type[Any] = typer.BadParameter.__mro__[2]  # click's ClickException, whichever click this typer brings
     _speak(verbose="--verbose" in given)
+    asked = [a for a in given if a != "--verbose"]
+    if not asked or (len(asked) == 1 and asked[0] in GROUPS):
+        asked.append("--help")
     try:
-        code = _application(given)(args=[a for a in given if a != "--verbose"] or ["--help"], standalone_mode=False)
+        code = _application(given)(args=asked, standalone_mode=False)
     except usage as error:
         return _say(error.format_message(), 2)
     except IsthmusError as error:

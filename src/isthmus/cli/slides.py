@@ -64,7 +64,7 @@ def tile(
     typer.echo(out / TABLE)
 
 
-@app.command("encode")
+@app.command("encode", short_help="Features of every tile, by an encoder that you have.")
 def encode(
     slides: Slides,
     tiles: Annotated[Path, typer.Option(help="the folder that tile (or TRIDENT, or CLAM) wrote")],
@@ -106,7 +106,7 @@ def encode(
     typer.echo(out)
 
 
-@app.command("heatmap")
+@app.command("heatmap", short_help="Draw weights of tiles over the thumbnail.")
 def heatmap(
     slide: Annotated[Path, typer.Argument(help="the image file", metavar="SLIDE")],
     tiles: Annotated[Path, typer.Option(help="its tiles or features (.h5), or the folder that holds them")],
