@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import isthmus as ist
-from isthmus.comparing.modality_rows import Answered, modality_rows, scored
+from isthmus.comparing.modality_rows import Answered, answered, modality_rows, scored
 from isthmus.comparing.rows import rows_verdict
 from isthmus.errors import RecipeError
 from isthmus.evaluate.outcomes import Outcome
@@ -94,6 +94,12 @@ def test_the_verb_leaves_every_row(compared):
     }  # fmt: skip
     assert set(rows["head"]) == {"os", "class"}
     assert (rows["n"] == 2).all()
+    read = dict(zip(zip(real["head"], real["row"], strict=True), real["modalities"], strict=True))
+    assert read["os", "clinical"] == "obs: age, class"
+    assert read["class", "clinical"] == "obs: age"
+    assert read["os", "site alone"] == "obs: site"
+    assert read["os", "clinical + joint"] == "rna + protein + obs: age, class"
+    assert read["os", "joint"] == "rna + protein"
     assert set(rows.loc[rows["row"] == "joint", "control"]) == {"", "labels"}
     assert (compared.report.parent / "rows.csv").is_file()
     assert "What each modality adds" in compared.report.read_text(encoding="utf-8")
@@ -122,3 +128,18 @@ def test_rows_that_cannot_be_are_refused_before_any_job(rows, message, tmp_path)
 def test_rows_without_heads_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="section heads"):
         ist.compare({k: v for k, v in RECIPE.items() if k != "heads"}, tmp_path / "run", workers=0)
+
+
+def test_strata_of_a_cox_head_are_scored_within():
+    rng = np.random.default_rng(2)
+    ids, strata = [f"s{i}" for i in range(40)], ["a", "b"] * 20
+    y = np.stack([rng.exponential(10, 40), rng.random(40) < 0.7], axis=1)
+    risk = rng.normal(size=40)
+    part = {"ids": ids, "y": y.tolist(), "strata": strata}
+    moved = (risk + 9 * (np.array(strata) == "b")).tolist()
+    of = {"kind": "survival", "classes": [], "train": part, "test": part,
+          "readings": {"head": {"train": moved, "test": moved}}}  # fmt: skip
+    about = {"model": "vae", "setting": "VAE", "modalities": ["rna"], "control": "", "seed": 0, "fold": 0}
+    (found,) = answered(about, {"answers": {"os": of}}, ("rna",))
+    expected = concordance(*y.T, risk, strata=strata)
+    assert scored([found])["value"].item() == pytest.approx(expected)

@@ -67,6 +67,10 @@ def test_the_partial_likelihood_is_that_of_cox_regression():
     time, event = outcomes["survival"].y.T
     cox = Cox(ties="breslow").fit(x, time, event)
     assert partial_likelihood(cox.predict(x), time, event) == pytest.approx(cox.log_likelihood_, rel=1e-10)
+    strata = np.arange(len(x)) % 3
+    cox = Cox(ties="breslow").fit(x, time, event, strata=strata)
+    found = partial_likelihood(cox.predict(x), time, event, strata=strata)
+    assert found == pytest.approx(cox.log_likelihood_, rel=1e-10)
 
 
 def test_classes_that_train_lacks_and_outcomes_that_do_not_vary():

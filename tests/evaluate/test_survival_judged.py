@@ -132,3 +132,19 @@ def test_too_few_events_for_the_covariates_leave_the_nested_test_out():
     found = judged(wide)
     assert found.nested == {}
     assert found.covariates == 20
+
+
+def test_what_differs_between_strata_changes_no_score_within_them():
+    fold = split()
+    codes = [np.arange(len(y)) % 3 for y in (fold.train, fold.test)]
+    strata = tuple(np.array(["a", "b", "c"])[k] for k in codes)
+    plain = replace(fold, strata=strata)
+    moved = replace(plain, risks={n: (a + 4 * codes[0], b + 4 * codes[1]) for n, (a, b) in plain.risks.items()})
+    one, other = judged(plain), judged(moved)
+    row, again = (j.scores.set_index("representation").loc["VAE"] for j in (one, other))
+    kept = [*row["harrell":"null_p"].index, "slope", "integrated_brier"]
+    np.testing.assert_allclose(row[kept].astype(float), again[kept].astype(float), rtol=1e-6)
+    assert one.nested["VAE"].statistic == pytest.approx(other.nested["VAE"].statistic, abs=1e-4)
+    risk = fold.risks["VAE"][1]
+    assert row["harrell"] == pytest.approx(survival.concordance(*fold.test.T, risk, strata=strata[1]))
+    assert (one.strata, judged(fold).strata) == (3, 1)

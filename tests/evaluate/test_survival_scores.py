@@ -101,6 +101,24 @@ def test_uno_does_not_depend_on_the_censoring_where_harrell_does():
     assert 3 * abs(uno - true) < abs(harrell - true)
 
 
+def test_pairs_are_compared_within_strata_alone():
+    time, event, risk = cohort(120)
+    stratum = np.arange(120) % 3
+    good = total = 0.0
+    for of in (stratum == s for s in range(3)):
+        t, e = time[of], event[of]
+        pairs = sum(((t > at) | ((t == at) & ~e)).sum() for at in t[e])
+        good, total = good + pairs * concordance_index(t, -risk[of], e), total + pairs
+    for moved in (risk, risk + 100 * stratum):  # what differs between strata does not count
+        found = survival.concordance(time, event, moved, strata=np.array(["a", "b", "c"])[stratum])
+        assert found == pytest.approx(good / total, abs=1e-12)
+    uno = [survival.concordance(time, event, r, kind="uno", strata=stratum) for r in (risk, risk + 100 * stratum)]
+    assert uno[0] == pytest.approx(uno[1], abs=1e-12)
+    assert abs(survival.concordance(time, event, risk + 100 * stratum) - good / total) > 0.05
+    dealt = survival.Pairs.of(time, event, strata=stratum).dealt(risk + 100 * stratum, np.random.default_rng(0))
+    assert (np.rint(dealt / 100) == stratum).all()
+
+
 def test_ten_thousand_samples_take_less_than_a_second():
     time, event, risk = cohort(10_000, tied=False)
     survival.concordance(time[:50], event[:50], risk[:50])  # compiled

@@ -10,7 +10,7 @@ from isthmus.evaluating_keys import Survival
 from isthmus.measures.survival import outcomes
 
 HEADS = {
-    "os": {"kind": "cox", "time": "time", "event": "event"},
+    "os": {"kind": "cox", "time": "time", "event": "event", "strata": "sex"},
     "dfs": {"kind": "discrete", "time": "time", "censoring": "censored", "bins": 5},
     "class": {"kind": "class"},
 }
@@ -35,8 +35,8 @@ def test_what_predict_says_is_judged_beside_baselines(cohort):
     judged = measures.survival_found([found], KEYS, model="VAE")
     flat = measures.survival_flat(judged, model="VAE")
     said, obs = fitted.predict(parts["test"]), parts["test"].obs
-    for head in ("os", "dfs"):
-        expected = concordance(obs["time"], obs["event"], said[f"{head}/log_risk"])
+    for head, strata in (("os", obs["sex"]), ("dfs", None)):
+        expected = concordance(obs["time"], obs["event"], said[f"{head}/log_risk"], strata=strata)
         assert flat[f"survival/test/harrell/{head}"] == pytest.approx(expected)
         assert f"baseline/clinical/survival/test/harrell/{head}" in flat
         gap = expected - flat[f"baseline/pca/survival/test/harrell/{head}"]

@@ -106,3 +106,13 @@ def test_a_figure_without_data_says_so():
     empty = judged().calibration.iloc[:0]
     assert plot.calibration(empty).texts[0].get_text() == "No group was observed for so long."
     assert plot.kaplan_meier({}).texts[0].get_text() == "No survival is known."
+
+
+def test_the_interval_goes_as_far_as_the_curve_where_nobody_is_left():
+    curve = survival.kaplan_meier([1, 2, 3, 5], [1, 0, 1, 1])
+    axes = plot.kaplan_meier({"all": curve}).axes[0]
+    band = axes.collections[0].get_paths()[0].vertices
+    at_end = band[band[:, 0] == 5, 1]
+    assert band[:, 0].max() == axes.lines[0].get_xdata().max() == 5
+    assert at_end.min() == curve.lower[-2]
+    assert at_end.max() == curve.upper[-2]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isthmus.comparing.modality_rows import OWN, SHOWN
+from isthmus.comparing.modality_rows import OWN, SHOWN, unpredicted
 from isthmus.comparing.parts import Parts
 from isthmus.config import Config
 from isthmus.data.targets import column, covariate_of, encoded
@@ -42,23 +42,30 @@ def answers(
     Returns
     -------
     dict
-        Head -> `kind`, `classes`, `train` and `test` (`ids`, `y`), `readings` (`head`, `linear`, and `shown/<m>` where
-        the model is shown one modality alone: train and test).
+        Head -> `kind`, `classes`, `train` and `test` (`ids`, `y`, `strata` where the head has any), `readings` (`head`,
+        `linear`, and `shown/<m>` where the model is shown one modality alone: train and test).
     """
     found: dict[str, Any] = {}
     own = _predictions(fitted, seen) if fitted is not None and task.get("asked") else {}
     for name in task.get("asked", ()):
         target = supervision_of({name: task["heads"][name]}, None).targets(seen.raw["train"].obs, Config())[0]
-        outcomes = {p: outcome_of(seen.raw[p].obs, target) for p in ("train", "test")}
+        strata = task["heads"][name].get("strata")
+        outcomes = {p: outcome_of(seen.raw[p].obs, target, strata) for p in ("train", "test")}
         readings = {LINEAR: _linear(z, outcomes)}
         for reading, said in own.items():
             readings[reading] = {p: said_of(table, name, target) for p, table in said.items()}
         found[name] = {
             "kind": target.kind, "classes": list(target.classes),
-            **{p: {"ids": list(seen.raw[p].obs_names), "y": outcomes[p].y.tolist()} for p in outcomes},
+            **{p: {"ids": list(seen.raw[p].obs_names), **_told(outcomes[p])} for p in outcomes},
             "readings": {r: {p: _plain(v) for p, v in of.items()} for r, of in readings.items()},
         }  # fmt: skip
     return found
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as lists, with its strata where there are any."""
+    strata = {} if outcome.strata is None else {"strata": outcome.strata.tolist()}
+    return {"y": outcome.y.tolist(), **strata}
 
 
 def _predictions(fitted: Fitted, seen: Parts) -> dict[str, dict[str, pd.DataFrame]]:
@@ -101,10 +108,8 @@ def obs_columns(seen: Parts, columns: Sequence[str], *, but: Mapping[str, Any]) 
         None of them varies in train.
     """
     train = seen.raw["train"].obs
-    own = {but.get(k) for k in ("column", "time", "event", "censoring")} | {but["name"]}
-    varying = [
-        c for c in columns if c not in own and column(train, c, "compare.rows").dropna().astype(str).nunique() > 1
-    ]
+    left = unpredicted(columns, but)
+    varying = [c for c in left if column(train, c, "compare.rows").dropna().astype(str).nunique() > 1]
     if not varying:
         raise DataError("do not vary in train", where="compare.rows", met=", ".join(columns))
     known = [covariate_of(train[c], "compare.rows") for c in varying]

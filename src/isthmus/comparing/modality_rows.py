@@ -23,7 +23,7 @@ from isthmus.evaluate.arrays import known_mean
 from isthmus.evaluate.outcomes import Kind, Outcome, main_metric, scores
 from isthmus.evaluate.spread import holm, nadeau_bengio
 
-__all__ = ["CLINICAL", "SITE", "Answered", "answered", "modality_rows", "scored"]
+__all__ = ["CLINICAL", "SITE", "Answered", "answered", "modality_rows", "scored", "unpredicted"]
 
 CLINICAL, SITE, FUSION, BOTH = "clinical", "site alone", "late fusion", "clinical + joint"
 OWN, SHOWN = "head", "shown/"
@@ -65,23 +65,31 @@ class Answered:
 
 
 def answered(about: Mapping[str, Any], value: Mapping[str, Any], whole: Sequence[str]) -> list[Answered]:
-    """The answers of a record: `about` says `model`, `setting`, `modalities`, `control`, `seed`, `fold`."""
+    """The answers of a record.
+
+    `about` says `model`, `setting`, `modalities`, `control`, `seed`, `fold`; of rows of obs also `columns` and `heads`.
+    """
     made = []
     for head, of in value.get("answers", {}).items():
         kind: Kind = of["kind"]
-        classes = tuple(of["classes"])
-        y = {p: np.asarray(of[p]["y"], dtype=int if kind == "class" else float) for p in ("train", "test")}
+        outcome = {p: _outcome(of[p], kind, tuple(of["classes"])) for p in ("train", "test")}
         for reading, said in of["readings"].items():
             train, test = (np.asarray(said[p], dtype=float) for p in ("train", "test"))
             made.append(
                 Answered(
-                    head, _row(about, reading, whole), str(about["setting"]), tuple(about["modalities"]), reading,
+                    head, _row(about, reading, whole), str(about["setting"]), _read(about, head), reading,
                     str(about["control"]), (int(about["seed"]), int(about["fold"])),
                     pd.Index(of["train"]["ids"], dtype=object), train, pd.Index(of["test"]["ids"], dtype=object), test,
-                    Outcome(kind, y["test"], classes), Outcome(kind, y["train"], classes),
+                    outcome["test"], outcome["train"],
                 )
             )  # fmt: skip
     return made
+
+
+def _outcome(of: Mapping[str, Any], kind: Kind, classes: tuple[str, ...]) -> Outcome:
+    """What was to be predicted of one part."""
+    strata = np.array(of["strata"], dtype=object) if "strata" in of else None
+    return Outcome(kind, np.asarray(of["y"], dtype=int if kind == "class" else float), classes, strata)
 
 
 def _row(about: Mapping[str, Any], reading: str, whole: Sequence[str]) -> str:
@@ -94,6 +102,19 @@ def _row(about: Mapping[str, Any], reading: str, whole: Sequence[str]) -> str:
     joint = several and set(about["modalities"]) == set(whole)
     name = "joint" if joint else " + ".join(about["modalities"])
     return name if reading == OWN else f"{name}, linear"
+
+
+def _read(about: Mapping[str, Any], head: str) -> tuple[str, ...]:
+    """What a row is shown: modalities, or columns of obs."""
+    if about["model"] not in (CLINICAL, SITE):
+        return tuple(about["modalities"])
+    return (f"obs: {', '.join(unpredicted(about['columns'], {**about['heads'][head], 'name': head}))}",)
+
+
+def unpredicted(columns: Sequence[str], head: Mapping[str, Any]) -> list[str]:
+    """Columns of obs without those that a head, its `name` among its keys, is to predict."""
+    own = {head.get(k) for k in ("name", "column", "time", "event", "censoring")}
+    return [c for c in columns if c not in own]
 
 
 def modality_rows(found: Sequence[Answered], whole: Sequence[str]) -> pd.DataFrame:
@@ -109,11 +130,11 @@ def modality_rows(found: Sequence[Answered], whole: Sequence[str]) -> pd.DataFra
     Returns
     -------
     DataFrame
-        One per head, row, model and reading: `mean`, `sd` and interval of the head's main score (`metric`: Harrell's
-        C, AUC or R2) over `n` splits of `n_test` samples on average; `to_joint`, the row's score minus that of the
-        joint model's own head of the same model (of the only one there is, for rows without), and `to_clinical`, minus
-        that of the clinical columns, split by split, each with interval and p (corrected resampled t-test) and p
-        adjusted over the rows of a head (Holm).
+        One per head, row, model and reading: `modalities` (`obs: ` and names where columns of obs are read); `mean`,
+        `sd` and interval of the head's main score (`metric`: Harrell's C, AUC or R2) over `n` splits of `n_test`
+        samples on average; `to_joint`, the row's score minus that of the joint model's own head of the same model (of
+        the only one there is, for rows without), and `to_clinical`, minus that of the clinical columns, split by split,
+        each with interval and p (corrected resampled t-test) and p adjusted over the rows of a head (Holm).
     """
     runs = scored([*found, *_put_together(found, whole)])
     rows: list[dict[str, Any]] = []
@@ -138,7 +159,8 @@ def _put_together(found: Sequence[Answered], whole: Sequence[str]) -> list[Answe
         if len(singles) == len(whole) > 1:
             made.append(_mean(singles, FUSION, tuple(whole)))
         if joint and clinical:
-            made.append(replace(_mean([joint[0], clinical[0]], BOTH, tuple(whole)), model=joint[0].model))
+            read = (*whole, *clinical[0].modalities)
+            made.append(replace(_mean([joint[0], clinical[0]], BOTH, read), model=joint[0].model))
     return made
 
 
@@ -190,10 +212,14 @@ def _outcomes(parts: Sequence[tuple[pd.Index, Outcome]], wanted: pd.Index) -> Ou
     """The outcome of samples that one or the other part knows."""
     first = parts[0][1]
     y = np.full((len(wanted), *first.y.shape[1:]), -1 if first.kind == "class" else np.nan, dtype=first.y.dtype)
+    strata = None if first.strata is None else np.full(len(wanted), "", dtype=object)
     for ids, outcome in parts:
         places = ids.get_indexer(wanted)
-        y[places >= 0] = outcome.y[places[places >= 0]]
-    return replace(first, y=y)
+        here = places >= 0
+        y[here] = outcome.y[places[here]]
+        if strata is not None and outcome.strata is not None:
+            strata[here] = outcome.strata[places[here]]
+    return replace(first, y=y, strata=strata)
 
 
 def scored(found: Sequence[Answered]) -> pd.DataFrame:

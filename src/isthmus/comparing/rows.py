@@ -47,7 +47,8 @@ def rows_of(
             continue
         size = f", {cell.latent} dimensions" if len(sizes) > 1 and cell.latent else ""
         about: dict[str, Any] = {"model": cell.model, "setting": setting_of(cell) + size, "modalities": cell.modalities}
-        about |= {"control": cell.control, "seed": task["seed"], "fold": task["fold"]}
+        about |= {"control": cell.control, "seed": task["seed"], "fold": task["fold"], "heads": task.get("heads"),
+                  "columns": task.get("columns")}  # fmt: skip
         found += answered(about, record.value, whole)
     return modality_rows(found, whole)
 

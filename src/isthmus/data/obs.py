@@ -92,6 +92,11 @@ def class_codes(column: pd.Series, classes: Sequence[str]) -> np.ndarray:
     return np.array([places.get(v, -1) for v in _as_classes(column)], dtype=np.int64)
 
 
+def class_labels(column: pd.Series) -> np.ndarray:
+    """The class of every sample as text (dtype object), empty where it is missing."""
+    return np.array([v if isinstance(v, str) else "" for v in _as_classes(column)], dtype=object)
+
+
 def _as_classes(column: pd.Series) -> pd.Series:
     """A column as text, None where it is missing; 1 and 1.0 are one class."""
 

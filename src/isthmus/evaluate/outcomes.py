@@ -44,11 +44,14 @@ class Outcome:
         event (1 where it happened), NaN where missing.
     classes
         Names of the classes of train.
+    strata
+        Of n samples (survival): groups with baseline hazards of their own, within which risks are compared. None: one.
     """
 
     kind: Kind
     y: np.ndarray
     classes: tuple[str, ...] = ()
+    strata: np.ndarray | None = None
 
     @property
     def known(self) -> np.ndarray:
@@ -59,7 +62,7 @@ class Outcome:
 
     def take(self, rows: np.ndarray) -> Outcome:
         """That of some samples."""
-        return replace(self, y=self.y[rows])
+        return replace(self, y=self.y[rows], strata=None if self.strata is None else self.strata[rows])
 
 
 def main_metric(kind: Kind) -> str:
@@ -107,7 +110,7 @@ def linear_answers(train: np.ndarray, outcome: Outcome, *tables: np.ndarray) -> 
     if outcome.kind == "value":
         ridge = RidgeCV(SHRINKING).fit(scaled(x), y)
         return [np.asarray(ridge.predict(t)) for t in made]
-    cox = _cox(scaled(x), y[:, 0], y[:, 1])
+    cox = _cox(scaled(x), outcome.take(known))
     return [cox.predict(t) for t in made]
 
 
@@ -124,24 +127,31 @@ def _classes(x: np.ndarray, y: np.ndarray, tables: list[np.ndarray], k: int) -> 
     return found
 
 
-def _cox(x: np.ndarray, time: np.ndarray, event: np.ndarray) -> Cox:
+def _cox(x: np.ndarray, of: Outcome) -> Cox:
     """Ridge Cox regression with the penalty that the cross-validated partial likelihood prefers."""
+    (time, event), strata = of.y.T, of.strata
     if len(x) < 2 * FOLDS or event.sum() < FOLDS:
-        return Cox(PENALTIES[-1] * max(float(event.sum()), 1.0)).fit(x, time, event)
+        return Cox(PENALTIES[-1] * max(float(event.sum()), 1.0)).fit(x, time, event, strata=strata)
     total = dict.fromkeys(PENALTIES, 0.0)
     for rest, _ in KFold(FOLDS, shuffle=True, random_state=0).split(x):
         if not event[rest].any():
             continue
         for penalty in PENALTIES:
-            cox = Cox(penalty * float(event[rest].sum())).fit(x[rest], time[rest], event[rest])
-            whole = partial_likelihood(cox.predict(x), time, event)
-            total[penalty] += whole - partial_likelihood(cox.predict(x[rest]), time[rest], event[rest])
+            seen = of.take(rest)
+            cox = Cox(penalty * float(event[rest].sum())).fit(x[rest], *seen.y.T, strata=seen.strata)
+            whole = partial_likelihood(cox.predict(x), time, event, strata=strata)
+            total[penalty] += whole - partial_likelihood(cox.predict(x[rest]), *seen.y.T, strata=seen.strata)
     best = max(total, key=lambda p: total[p])
-    return Cox(best * float(event.sum())).fit(x, time, event)
+    return Cox(best * float(event.sum())).fit(x, time, event, strata=strata)
 
 
-def partial_likelihood(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> float:
+def partial_likelihood(
+    risk: np.ndarray, time: np.ndarray, event: np.ndarray, *, strata: np.ndarray | None = None
+) -> float:
     """Log partial likelihood of log risks (n), in nats, ties by Breslow; a sum over events."""
+    if strata is not None:
+        of = [strata == s for s in np.unique(strata)]
+        return float(sum(partial_likelihood(risk[s], time[s], event[s]) for s in of))
     order = np.argsort(-time, kind="stable")
     reached = np.logaddexp.accumulate(risk[order])
     last = np.searchsorted(-time[order], -time[order], side="right") - 1  # everyone of the same time is at risk
@@ -169,7 +179,7 @@ def scores(outcome: Outcome, answer: np.ndarray, *, train: Outcome | None = None
     here = outcome.known & np.isfinite(answer).reshape(len(answer), -1).all(axis=1)
     y, said = outcome.y[here], np.asarray(answer, dtype=np.float64)[here]
     if outcome.kind == "survival":
-        return _of_survival(y, said, train)
+        return _of_survival(outcome.take(here), said, train)
     one = np.ones((1, len(y)))
     if outcome.kind == "value":
         return {"r2": float(metrics.regression(y, said, one)["r2"][0])}
@@ -179,13 +189,15 @@ def scores(outcome: Outcome, answer: np.ndarray, *, train: Outcome | None = None
     return {k: float(v[0]) for k, v in found.items()}
 
 
-def _of_survival(y: np.ndarray, risk: np.ndarray, train: Outcome | None) -> dict[str, float]:
+def _of_survival(outcome: Outcome, risk: np.ndarray, train: Outcome | None) -> dict[str, float]:
+    y, strata = outcome.y, outcome.strata
     if not len(y) or not y[:, 1].any():
         return {"harrell": float("nan"), "uno": float("nan")}
     time, event = y.T
-    found = {"harrell": concordance(time, event, risk)}
+    found = {"harrell": concordance(time, event, risk, strata=strata)}
     of = y if train is None else train.y[train.known]
     if not (of[:, 1] == 0).any():
         return found | {"uno": found["harrell"]}
     tau = float(min(of[of[:, 1] == 0, 0].max(), time.max()))  # beyond it nothing is known of censoring
-    return found | {"uno": concordance(time, event, risk, kind="uno", censoring=(of[:, 0], of[:, 1]), tau=tau)}
+    censoring = of[:, 0], of[:, 1]
+    return found | {"uno": concordance(time, event, risk, kind="uno", censoring=censoring, tau=tau, strata=strata)}

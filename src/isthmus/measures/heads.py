@@ -9,24 +9,33 @@ import numpy as np
 import pandas as pd
 
 from isthmus.assess import Scale, joined
-from isthmus.data.targets import target_values
+from isthmus.data.obs import class_labels
+from isthmus.data.targets import column, target_values
 from isthmus.evaluate.arrays import Matrix, zero_filled
 from isthmus.evaluate.baselines import representations
 from isthmus.evaluate.outcomes import Outcome
 from isthmus.fitted import Fitted
 from isthmus.types import Target
 
-__all__ = ["outcome_of", "said_of", "tables_of"]
+__all__ = ["outcome_of", "said_of", "stratified", "tables_of"]
 
 
-def outcome_of(obs: pd.DataFrame, target: Target) -> Outcome:
-    """What a head is to predict of samples, values in their own units."""
+def outcome_of(obs: pd.DataFrame, target: Target, strata: str | None = None) -> Outcome:
+    """What a head is to predict of samples, values in their own units; `strata` is the column of a Cox head's."""
     y = target_values(obs, target)
     if target.kind == "class":
         return Outcome("class", y, target.classes)
     if target.kind == "value":
         return Outcome("value", y.astype(np.float64) * target.sd + target.mean)
-    return Outcome("survival", y.astype(np.float64))
+    return stratified(y.astype(np.float64), obs, strata, where=target.name.replace("head/", "heads."))
+
+
+def stratified(y: np.ndarray, obs: pd.DataFrame, strata: str | None, *, where: str) -> Outcome:
+    """Survival (n x 2) with the strata of a head; a sample of which the stratum is missing has no outcome."""
+    if strata is None:
+        return Outcome("survival", y)
+    groups = class_labels(column(obs, strata, f"{where}.strata"))
+    return Outcome("survival", np.where((groups == "")[:, None], np.nan, y), strata=groups)
 
 
 def said_of(table: pd.DataFrame, name: str, target: Target) -> np.ndarray:

@@ -71,7 +71,7 @@ def predicted(
     rows: list[dict[str, Any]] = []
     for name in heads:
         task = head_of(fitted.module, name)
-        train, test = (outcome_of(parts[p].obs, task.target) for p in ("train", "test"))
+        train, test = (outcome_of(parts[p].obs, task.target, task.keys.strata) for p in ("train", "test"))
         answers = {model or model_name(fitted): said_of(said["test"], name, task.target)}
         for who, (a, b) in tables.items():
             try:

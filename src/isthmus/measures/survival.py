@@ -19,8 +19,9 @@ from isthmus.evaluate.outcomes import Outcome, linear_answers
 from isthmus.evaluate.survival import Fold, Judged, judge
 from isthmus.evaluating_keys import Survival
 from isthmus.fitted import Fitted
-from isthmus.measures.heads import tables_of
+from isthmus.measures.heads import stratified, tables_of
 from isthmus.predicting import head_of
+from isthmus.supervised import Task
 from isthmus.supervising_keys import SURVIVAL
 
 __all__ = ["outcomes", "survival_flat", "survival_found", "time_columns"]
@@ -69,30 +70,35 @@ def outcomes(
     units = None if group is None else np.asarray(obs["test"][group].astype(str))
     found = {}
     for head in heads:
-        target = head_of(fitted.module, head).target
-        time, event = target.columns
-        y = {
-            p: survival_of(o, time=time, event=event, turned=target.turned, where=f"heads.{head}")
-            for p, o in obs.items()
-        }
+        task = head_of(fitted.module, head)
+        target, y = task.target, {p: _outcome(o, task) for p, o in obs.items()}
         risk = {p: s[f"{head}/log_risk"].to_numpy(dtype=np.float64) for p, s in said.items()}
         risks = {model_name(fitted): (risk["train"], risk["test"]), **_baselines(tables, y["train"], head)}
         predicted = {}
         if target.edges:
             curves = said["test"][[c for c in said["test"] if str(c).startswith(f"{head}/survival/")]]
             predicted[model_name(fitted)] = (np.asarray(target.edges[1:]), curves.to_numpy(dtype=np.float64))
-        found[head] = Fold(y["train"], y["test"], risks, clinical, predicted, units)
+        a, b = y["train"].strata, y["test"].strata
+        strata = None if a is None or b is None else (a, b)
+        found[head] = Fold(y["train"].y, y["test"].y, risks, clinical, predicted, units, strata)
     return found
 
 
+def _outcome(obs: pd.DataFrame, task: Task) -> Outcome:
+    """Times and events of a survival head, in strata where it has any."""
+    (time, event), where = task.target.columns, f"heads.{task.name}"
+    y = survival_of(obs, time=time, event=event, turned=task.target.turned, where=where)
+    return stratified(y, obs, task.keys.strata, where=where)
+
+
 def _baselines(
-    tables: Mapping[str, tuple[np.ndarray, np.ndarray]], y: np.ndarray, head: str
+    tables: Mapping[str, tuple[np.ndarray, np.ndarray]], of: Outcome, head: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Log risks of train and test samples by ridge Cox regression on each table."""
     found = {}
     for name, (train, test) in tables.items():
         try:
-            a, b = linear_answers(train, Outcome("survival", y), train, test)
+            a, b = linear_answers(train, of, train, test)
         except DataError as error:
             log.info("head %s: no ridge Cox regression on %s: %s", head, name, error)
             continue

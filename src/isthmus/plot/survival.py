@@ -74,10 +74,10 @@ def kaplan_meier(curves: Mapping[str, KaplanMeier], *, unit: str = "time", title
 
 def _steps(axes: Axes, curve: KaplanMeier, colour: str, dash: Any, name: str) -> None:
     """A curve that holds to its last time, its interval, and marks where samples were censored."""
-    seen = ~np.isnan(curve.lower)
-    axes.fill_between(
-        curve.time[seen], curve.lower[seen], curve.upper[seen], step="post", color=colour, alpha=0.13, linewidth=0
-    )
+    if (seen := ~np.isnan(curve.lower)).any():
+        time = np.append(curve.time[seen], curve.time[-1])  # where nobody is left, up to the last who was
+        low, high = (np.append(ends[seen], ends[seen][-1]) for ends in (curve.lower, curve.upper))
+        axes.fill_between(time, low, high, step="post", color=colour, alpha=0.13, linewidth=0)
     axes.step(curve.time, curve.survival, where="post", color=colour, linestyle=dash, label=name, linewidth=1.5)
     flat = np.diff(curve.survival, prepend=1.0) == 0
     marks = flat & (curve.time > 0)

@@ -101,6 +101,7 @@ def _said(judged: Judged, model: str) -> str:
     rows = {str(r["representation"]): r for r in judged.scores.to_dict("records")}
     own = rows.pop(model)
     where = f"on {judged.n:,} test samples with {judged.events:,} events"
+    where += f", pairs compared within {judged.strata:,} strata" if judged.strata > 1 else ""
     if not np.isfinite(own["harrell"]):
         return f"No pair of test samples can be compared {where}."
     text = f"C {number(own['harrell'])}{_range(own)} {where}. "

@@ -4,6 +4,8 @@ A pair counts where the earlier time is an event (of equal times: one event, one
 concordant where the earlier has the higher risk, half so where risks are equal. Harrell et al. (1996, Stat Med 15,
 361) count pairs alike, and the answer depends on who was censored; Uno et al. (2011, Stat Med 30, 1105) weigh a pair
 by :math:`1 / G(t-)^2` of its event, G the Kaplan-Meier curve of the censoring, learnt on train.
+With strata (groups with baseline hazards of their own, between which log risks cannot be compared) pairs are counted
+within each, and summed.
 
 Pairs are counted by a Fenwick tree over the ranks of risk: O(n log n).
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, no_type_check
 
 import numpy as np
@@ -19,6 +22,7 @@ import pandas as pd
 from numba import njit
 
 from isthmus.errors import DataError
+from isthmus.evaluate.arrays import check_rows
 from isthmus.evaluate.survival.outcome import Outcome, censoring_curve, check_reach, finite, outcome
 
 Kind = Literal["harrell", "uno"]
@@ -64,17 +68,21 @@ def _count(rank, moment, event, weight, mass):  # noqa: ANN001, ANN202
 
 @dataclass(frozen=True)
 class Pairs:
-    """Samples in the order in which pairs are counted, so that risks and resamples can be tried quickly."""
+    """Samples in the order in which pairs are counted, so that risks and resamples can be tried quickly.
+
+    Strata lie one after the other; `ends` says where in the order each ends.
+    """
 
     order: np.ndarray
     moment: np.ndarray
     event: np.ndarray
     weight: np.ndarray
+    ends: np.ndarray
 
     @classmethod
     def of(
         cls, time: Any, event: Any, *, kind: Kind = "harrell", censoring: Outcome | None = None,
-        tau: float | int | None = None,
+        tau: float | int | None = None, strata: Any = None,
     ) -> Pairs:  # fmt: skip
         """Sort, and weigh every event; see `concordance`."""
         times, events = outcome(time, event)
@@ -88,20 +96,37 @@ class Pairs:
             share = g.before(times)
             weight = np.divide(1.0, share**2, out=np.zeros(len(times)), where=share > 0)
         weight = np.where(times < limit, weight, 0.0)
-        order = np.argsort(-times, kind="stable")
-        return cls(order, times[order], events[order].astype(np.int64), weight[order])
+        names = np.zeros(len(times)) if strata is None else np.asarray(strata)
+        check_rows(len(times), len(names), where="strata")
+        codes = np.unique(names.astype(str), return_inverse=True)[1]
+        order, ends = np.lexsort((-times, codes)), np.cumsum(np.bincount(codes))
+        return cls(order, times[order], events[order].astype(np.int64), weight[order], ends)
+
+    @property
+    def strata(self) -> list[slice]:
+        """Where in the order each stratum lies."""
+        return [slice(a, b) for a, b in pairwise((0, *self.ends.tolist()))]
+
+    def dealt(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The values of n samples dealt out anew among those of each stratum."""
+        found = values.copy()
+        for of in self.strata:
+            rows = np.sort(self.order[of])
+            found[rows] = rng.permutation(values[rows])
+        return found
 
     def concordance(self, risk: np.ndarray, mass: np.ndarray | None = None) -> float:
         """C of some risks, samples counted `mass` times; NaN where no pair is comparable."""
         rank = np.unique(risk, return_inverse=True)[1][self.order].astype(np.int64)
         every = np.ones(len(rank)) if mass is None else mass[self.order].astype(np.float64)
-        concordant, tied, pairs = _count(rank, self.moment, self.event, self.weight, every)
+        counted = [_count(rank[s], self.moment[s], self.event[s], self.weight[s], every[s]) for s in self.strata]
+        concordant, tied, pairs = (sum(of) for of in zip(*counted, strict=True))
         return (concordant + 0.5 * tied) / pairs if pairs > 0 else float("nan")
 
 
 def concordance(
     time: Any, event: Any, risk: Any, *, kind: Kind = "harrell", censoring: Outcome | None = None,
-    tau: float | int | None = None,
+    tau: float | int | None = None, strata: Any = None,
 ) -> float:  # fmt: skip
     """Share of comparable pairs that the risks put into the right order.
 
@@ -117,6 +142,8 @@ def concordance(
         Uno: (time, event) of the train samples, from which the censoring is learnt. None: of the samples themselves.
     tau
         Only events before it count. Uno needs it where test samples were observed for longer than train ones.
+    strata
+        Of n samples: groups within which pairs are compared, as those of a Cox model. None: all are compared.
 
     Returns
     -------
@@ -128,7 +155,7 @@ def concordance(
     DataError
         See `outcome.outcome`; or an event lies beyond the times that train was observed.
     """
-    pairs = Pairs.of(time, event, kind=kind, censoring=censoring, tau=tau)
+    pairs = Pairs.of(time, event, kind=kind, censoring=censoring, tau=tau, strata=strata)
     return pairs.concordance(finite(risk, len(pairs.order), where="risk"))
 
 
@@ -147,7 +174,7 @@ class Null:
 
 
 def null_concordance(pairs: Pairs, risk: Any, *, resamples: int = 500, seed: int = 0) -> Null:
-    """The spread of C if the risks said nothing: outcomes dealt out anew among the samples.
+    """The spread of C if the risks said nothing: outcomes dealt out anew among the samples (of a stratum).
 
     Parameters
     ----------
@@ -160,7 +187,7 @@ def null_concordance(pairs: Pairs, risk: Any, *, resamples: int = 500, seed: int
     """
     values = finite(risk, len(pairs.order), where="risk")
     rng = np.random.default_rng(seed)
-    drawn = np.array([pairs.concordance(rng.permutation(values)) for _ in range(resamples)])
+    drawn = np.array([pairs.concordance(pairs.dealt(values, rng)) for _ in range(resamples)])
     known = drawn[~np.isnan(drawn)]
     if not len(known):
         return Null(*[float("nan")] * 5)

@@ -1,7 +1,9 @@
 """A model's log risks beside those of its baselines on samples it has not seen: everything that a page shows.
 
 Log risks of different folds are on different scales: concordance, Brier score and AUC are means over folds; risk groups
-are cut, and survival is predicted, within each fold and then pooled; the nested test takes folds as strata.
+are cut, and survival is predicted, within each fold and then pooled; the nested test takes folds as strata. Where the
+head has strata, C, its null, the slope and the nested test compare within them, and each has its baseline hazard; AUC
+and risk groups take all samples together.
 """
 
 from __future__ import annotations
@@ -52,6 +54,9 @@ class Fold:
         itself. Of others, the baseline hazard is learnt from the log risks of train.
     units
         Of the m test samples: what is resampled together (patients); None: each on its own.
+    strata
+        Names of the strata of the n train and of the m test samples: C compares within them, and each has a baseline
+        hazard of its own. None: there is one.
     """
 
     train: np.ndarray
@@ -60,6 +65,12 @@ class Fold:
     clinical: pd.DataFrame
     predicted: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     units: np.ndarray | None = None
+    strata: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def groups(self) -> np.ndarray:
+        """The stratum of each test sample; one and the same where there are none."""
+        return np.full(len(self.test), "") if self.strata is None else self.strata[1]
 
     def complete(self) -> Fold:
         """The samples of which everything is known."""
@@ -72,6 +83,7 @@ class Fold:
             risks={k: (a[known], b[here]) for k, (a, b) in self.risks.items()}, clinical=self.clinical[here],
             predicted={k: (t, s[here]) for k, (t, s) in self.predicted.items()},
             units=None if self.units is None else self.units[here],
+            strata=None if self.strata is None else (self.strata[0][known], self.strata[1][here]),
         )  # fmt: skip
 
     def survival(self, name: str, times: np.ndarray) -> np.ndarray:
@@ -85,8 +97,19 @@ class Fold:
             return np.asarray(np.exp(-np.array([np.interp(times, at, row) for row in hazard])))
         train, test = self.risks[name]
         seen = np.isfinite(train)
-        time, event = self.train[seen].T
-        return survival_curves(baseline_hazard(time, event, train[seen]), test, times)
+
+        def predicted(of: np.ndarray, here: np.ndarray) -> np.ndarray:
+            time, event = self.train[of].T
+            return survival_curves(baseline_hazard(time, event, train[of]), test[here], times)
+
+        found = predicted(seen, np.arange(len(test)))
+        if self.strata is None:
+            return found
+        for stratum in np.unique(self.groups):
+            of, here = seen & (self.strata[0] == stratum), self.groups == stratum
+            if self.train[of, 1].any():  # else nothing is known of its hazard, and that of all stands for it
+                found[here] = predicted(of, here)
+        return found
 
 
 @dataclass(frozen=True)
@@ -111,8 +134,9 @@ class Judged:
         Representation -> what it adds to the clinical covariates (the model; empty where none are named).
     covariates
         Numbers that the clinical annotations come to; too few events for them leave `nested` empty.
-    n, events, folds, horizon
-        Test samples, events among them, folds; the time up to which Uno's C, Brier score and AUC are taken.
+    n, events, folds, strata, horizon
+        Test samples, events among them, folds, strata (1: none are named); the time up to which Uno's C, Brier score
+        and AUC are taken.
     """
 
     scores: pd.DataFrame
@@ -125,6 +149,7 @@ class Judged:
     n: int
     events: int
     folds: int
+    strata: int
     horizon: float
 
 
@@ -176,7 +201,8 @@ def judge(
     return Judged(
         scores, curves, lines, log_rank(time, event, member) if len(lines) > 1 else None,
         _calibrated(known, names, end), _nested(known, clinical, model),
-        int(np.linalg.matrix_rank(clinical)) if clinical.size else 0, len(test), int(event.sum()), len(known), end,
+        int(np.linalg.matrix_rank(clinical)) if clinical.size else 0, len(test), int(event.sum()), len(known),
+        len({s for f in known for s in f.groups}), end,
     )  # fmt: skip
 
 
@@ -220,7 +246,7 @@ def _scores(folds: Sequence[Fold], names: Sequence[str], *, horizon: float, resa
     rows: dict[str, dict[str, object]] = {n: {"representation": n} for n in names}
     for kind in KINDS:
         limit = horizon if kind == "uno" else None
-        pairs = [Pairs.of(*f.test.T, kind=kind, censoring=tuple(f.train.T), tau=limit) for f in folds]
+        pairs = [Pairs.of(*f.test.T, kind=kind, censoring=tuple(f.train.T), tau=limit, strata=f.groups) for f in folds]
         if len(folds) == 1:
             risks = {n: folds[0].risks[n][1] for n in names}
             units = folds[0].units
@@ -235,7 +261,7 @@ def _scores(folds: Sequence[Fold], names: Sequence[str], *, horizon: float, resa
                 if key != "representation":
                     place[RENAMED.get(str(key), "{}_" + str(key)).format(kind)] = value
     for n in names:
-        harrell = [Pairs.of(*f.test.T) for f in folds]
+        harrell = [Pairs.of(*f.test.T, strata=f.groups) for f in folds]
         rows[n] |= _null(harrell, [f.risks[n][1] for f in folds], resamples // 2, seed)
         rows[n]["slope"] = _slope(folds, n)
     return pd.DataFrame(list(rows.values()))
@@ -267,10 +293,10 @@ def _over_folds(folds: Sequence[Fold], pairs: Sequence[Pairs], names: Sequence[s
 
 
 def _null(pairs: Sequence[Pairs], risks: Sequence[np.ndarray], resamples: int, seed: int) -> dict[str, object]:
-    """Harrell's C, mean over folds, if the outcomes of each fold are dealt out anew among its samples."""
+    """Harrell's C, mean over folds, if the outcomes of each fold (and stratum) are dealt out anew among its samples."""
     rng = np.random.default_rng(seed)
     value = known_mean(np.array([[p.concordance(r)] for p, r in zip(pairs, risks, strict=True)]))[0]
-    drawn = np.array([[p.concordance(rng.permutation(r)) for p, r in zip(pairs, risks, strict=True)]
+    drawn = np.array([[p.concordance(p.dealt(r, rng)) for p, r in zip(pairs, risks, strict=True)]
                       for _ in range(resamples)])  # fmt: skip
     means = known_mean(drawn.T)
     if np.isnan(means).any():
@@ -281,7 +307,7 @@ def _null(pairs: Sequence[Pairs], risks: Sequence[np.ndarray], resamples: int, s
 
 
 def _slope(folds: Sequence[Fold], name: str) -> float:
-    """Log hazard ratio of the log risk on the test samples, folds as strata; NaN where it does not vary."""
+    """Log hazard ratio of the log risk on the test samples, within folds and strata; NaN where it does not vary."""
     test, risk, strata = _pooled(folds, name)
     if not risk.std() > 0:
         return float("nan")
@@ -289,9 +315,9 @@ def _slope(folds: Sequence[Fold], name: str) -> float:
 
 
 def _pooled(folds: Sequence[Fold], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outcomes, log risks and folds of all test samples."""
-    strata = np.repeat(np.arange(len(folds)), [len(f.test) for f in folds])
-    return np.vstack([f.test for f in folds]), np.concatenate([f.risks[name][1] for f in folds]), strata
+    """Outcomes, log risks, and folds with their strata of all test samples."""
+    strata = [f"{i}|{s}" for i, f in enumerate(folds) for s in f.groups]
+    return np.vstack([f.test for f in folds]), np.concatenate([f.risks[name][1] for f in folds]), np.array(strata)
 
 
 def _calibrated(folds: Sequence[Fold], names: Sequence[str], horizon: float) -> pd.DataFrame:
