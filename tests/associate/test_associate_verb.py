@@ -21,7 +21,7 @@ from isthmus.associating.network import nodes, write_graphml, write_h5ad
 from isthmus.associating.recipe import load_associate_recipe
 from isthmus.associating.run import associate, save_tables
 from isthmus.associating.study import control_cells, control_order
-from isthmus.associating.tables import Tables, tables
+from isthmus.associating.tables import Tables, in_words, tables
 from isthmus.errors import DataError, RecipeError
 
 SIMULATION = {
@@ -211,6 +211,9 @@ def test_a_feature_called_na_is_no_missing_value(tmp_path):
     (tmp_path / "known.csv").write_text("x,y,score\nNA,nan,2\nnull, m,1\n")
     found = external(tmp_path / "known.csv", given)
     assert found.to_numpy().tolist() == [["NA", "nan", 2.0], ["null", "m", 1.0]]
+    (tmp_path / "known.csv").write_text("x,y,score\nNA,nan,2,1\n")
+    with pytest.raises(DataError, match="more cells than the header"):
+        external(tmp_path / "known.csv", given)
 
 
 def test_no_name_in_a_csv_is_a_formula(tmp_path):
@@ -238,7 +241,7 @@ def test_no_name_in_a_csv_is_a_formula(tmp_path):
         (changed(null="exact"), "without ties, design or blocks"),
         (changed(latent={"refit": 2}), "did you mean 'refits'"),
         (changed(graph={"epoch": 2}), "did you mean 'epochs'"),
-        (changed(external="none.csv"), "cannot be read"),
+        (changed(external="none.csv"), "there is no such file"),
         (changed(weights={"direct": 0, "stability": 0}), "all zero"),
         (changed(annotations="sets.gmt"), "no set has enough features"),
         (changed(fdr=0), "associate.fdr"),
@@ -392,6 +395,10 @@ def test_groups_that_are_not_taken_out_of_themselves_are_named(caplog):
     made = tables(_with(mdata, obs), _parsed(plain(design=None)))
     assert list(made.design.columns) == ["site"]
     assert "not taken out: centre (1 sample without a value), batch (a class of one sample)" in caplog.text
+
+
+def test_columns_are_spoken_of_one_after_another():
+    assert [in_words("abc"[:k]) for k in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
 
 
 def test_the_control_says_within_groups_only_where_it_is():

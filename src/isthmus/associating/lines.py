@@ -17,6 +17,7 @@ from isthmus.associate.stability import Stability, stability_selection
 from isthmus.associating.recipe import Associating
 from isthmus.associating.tables import Tables
 from isthmus.data.pathways import read_pathways
+from isthmus.data.source import existing
 from isthmus.errors import DataError, listed
 
 if TYPE_CHECKING:
@@ -153,11 +154,15 @@ def external(path: str | Path, tables: Tables) -> pd.DataFrame:
     """
     where = f"associate.external, {path}"
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)  # a gene may be called NA
-    except (OSError, ValueError, UnicodeError) as error:
+        table = pd.read_csv(existing(Path(path)), dtype=str, keep_default_na=False, skipinitialspace=True)
+    except OSError as error:
+        raise DataError("cannot be read", where=where, met=error.strerror) from None
+    except ValueError as error:
         raise DataError("cannot be read", where=where, met=str(error).splitlines()[0]) from None
     if missing := [c for c in ("x", "y", "score") if c not in table]:
         raise DataError(f"lacks the column {missing[0]!r}", where=where, met=list(table.columns), wanted="x, y, score")
+    if not isinstance(table.index, pd.RangeIndex):
+        raise DataError("has rows with more cells than the header", where=where, met=list(table.columns))
     score = pd.to_numeric(table["score"], errors="coerce")
     if score.isna().any() or np.isinf(score).any():
         row = int(np.flatnonzero(score.isna() | np.isinf(score))[0])

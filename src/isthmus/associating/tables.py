@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import mudata as md
@@ -17,7 +17,7 @@ from isthmus.errors import DataError, RecipeError, closest, listed
 from isthmus.evaluate.tasks import kind_of
 from isthmus.prepare.preparation import Preparation
 
-__all__ = ["Tables", "tables"]
+__all__ = ["Tables", "in_words", "tables"]
 
 log = logging.getLogger("isthmus.associate")
 FEWEST = 4
@@ -98,6 +98,12 @@ def tables(mdata: md.MuData, recipe: AssociateRecipe) -> Tables:
     )  # fmt: skip
 
 
+def in_words(names: Iterable[object]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _unknown(what: str, where: str, name: str, known: Mapping[str, object] | pd.Index) -> None:
     names = [str(k) for k in known]
     hint = closest(name, names)
@@ -117,7 +123,7 @@ def _design(obs: pd.DataFrame, keys: Associating) -> tuple[pd.DataFrame | None, 
         if found is not None:
             log.warning(
                 "taken out: %s, the classes that obs has; associate.design says otherwise ([]: none)",
-                " and ".join(map(str, found.columns)),
+                in_words(found.columns),
             )
         return found, False
     made = {}

@@ -9,7 +9,7 @@ from isthmus.associate.targets import detectable
 from isthmus.associating.lines import Lines
 from isthmus.associating.recipe import Associating
 from isthmus.associating.study import Direct, adjusted, control_cells
-from isthmus.associating.tables import Tables
+from isthmus.associating.tables import Tables, in_words
 from isthmus.plot.associate import short_name
 
 __all__ = ["KINDS", "verdict"]
@@ -59,7 +59,7 @@ def _accepted(tables: Tables, keys: Associating, found: Direct) -> list[str]:
             said.append("No groups were taken out: if the samples come in groups, these are among what was found.")
         return said
     naive, kept = found.marginal.n_hits, _kept(found)
-    groups = " and ".join(map(str, tables.design.columns)) if tables.design is not None else ""
+    groups = "" if tables.design is None else in_words(tables.design.columns)
     first = (
         f"With {groups} taken out {_many(hits.n_hits)} accepted by {KINDS[keys.correlation]} at {level}"
         f"{_range(hits.table)}; as the samples stand, {naive:,} would be."
