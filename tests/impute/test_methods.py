@@ -172,6 +172,19 @@ def test_knn_of_whole_rows_is_that_of_the_nearest_in_the_source():
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
+def test_low_rank_chooses_a_penalty_that_serves_samples_it_has_not_seen():
+    rng = np.random.default_rng(0)  # more segments than samples can tell apart, and features of which half is missing
+    segments = 0.3 * rng.integers(-1, 2, size=(150, 60)) @ rng.normal(size=(60, 60))
+    x = np.repeat(segments, 5, axis=1).round().clip(-2, 2)
+    hidden = np.zeros(x.shape, dtype=bool)
+    for j in rng.permutation(300)[:60]:
+        hidden[rng.permutation(150)[:75], j] = True
+    shown = np.where(hidden, np.nan, x)
+    filled = make("low_rank")[1].fit(shown[:120]).transform(shown[120:])
+    off = (filled - x[120:])[hidden[120:]]
+    assert (off**2).mean() < 0.5 * x[120:][hidden[120:]].var()
+
+
 @pytest.mark.parametrize(("options", "most"), [({}, 0.01), ({"rank": 3}, 0.005)])
 def test_low_rank_recovers_a_low_rank_matrix(options, most):
     x, _ = tables(n=200, f=60, noise=0.0)

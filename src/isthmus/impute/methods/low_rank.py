@@ -5,11 +5,13 @@ r"""A low-rank matrix, by alternating ridge regressions with the penalty of the 
 
 over the observed entries of the centred table has the solution of the nuclear-norm problem where the rank suffices
 (Mazumder, Hastie & Tibshirani, Spectral regularization algorithms, JMLR 2010; Hastie et al., Matrix completion and
-low-rank SVD via fast alternating least squares, JMLR 2015, arXiv:1410.2596). The penalty is chosen on a tenth of the
-observed entries, hidden for the purpose, going down from the largest singular value with warm starts; of large tables
-on a draw of samples, and scaled as the singular values of noise are. A new sample's
-:math:`a` is the ridge regression of its visible entries on :math:`B`. A sample that shows nothing of the table is
-filled by way of `source`: the same on both tables side by side.
+low-rank SVD via fast alternating least squares, JMLR 2015, arXiv:1410.2596). A new sample's :math:`a` is the ridge
+regression of its visible entries on :math:`B`. A sample that shows nothing of the table is filled by way of `source`:
+the same on both tables side by side. The penalty is the one that fills samples best that the factors have not seen: a
+fifth of the training samples is set aside, with a fifth of the entries hidden (of both tables side by side, the whole
+row), going down from the largest singular value with warm starts; of large tables on a draw of samples, and scaled as
+the singular values of noise are. (Entries hidden from samples that are seen would be too kind to small penalties:
+a path that is stopped early fills those well, and a regression on its loadings does not.)
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from numba import njit
 from isthmus.evaluate.arrays import feature_means
 from isthmus.impute.imputer import Imputer, Penalty, Positive
 
-HIDDEN = 0.1
+HIDDEN = ASIDE = 0.2
+LEAST_TRIED, MOST_ASIDE = 60, 200
+"""Rows to be filled for the choice of a penalty: those set aside, hidden in several ways where they are few."""
 STREAM = (0x10E, 1)
 """Seed of what is hidden: no stream that a mask of the caller could share."""
 PATH = (-0.5, -4.5, 17)
@@ -62,40 +66,26 @@ class LowRank(Imputer):
         if source is not None:
             self.source_mean_ = np.nan_to_num(feature_means(source))
             both = np.hstack([x - self.mean_, (source - self.source_mean_) * self._balance(x, source)])
-            self.joint_, self.joint_penalty_ = self._factor(both)
+            self.joint_, self.joint_penalty_ = self._factor(both, x.shape[1])
 
     @staticmethod
     def _balance(x: np.ndarray, source: np.ndarray) -> float:
         """The factor that lets both tables weigh alike."""
         return float(np.sqrt(x.shape[1] / source.shape[1]))
 
-    def _factor(self, x: np.ndarray) -> tuple[np.ndarray, float]:
-        """Loadings B (features x rank) and the penalty of a centred table with gaps."""
+    def _factor(self, x: np.ndarray, first: int = 0) -> tuple[np.ndarray, float]:
+        """Loadings B (features x rank) and penalty of a centred table with gaps, whose `first` columns are the task."""
         x = x.astype(np.float32) if x.size > LARGE else x
         rank, start = min(self.rank, *x.shape), None
         if self.penalty is not None:
             best = self.penalty * _largest(np.nan_to_num(x))
         elif x.size <= LARGER:
-            best, start = self._choice(x, rank)
+            best, start = _choice(x, rank, first)
         else:
             few = np.sort(np.random.default_rng(STREAM).permutation(len(x))[:MOST_ROWS])
-            best, start = self._choice(x[few], min(rank, len(few)))
+            best, start = _choice(x[few], min(rank, len(few)), first)
             best *= _edge(x.shape) / _edge((len(few), x.shape[1]))
         return _Factors(x, rank if start is None else start.shape[1], start).descend([best]).loadings(best), best
-
-    @staticmethod
-    def _choice(x: np.ndarray, rank: int) -> tuple[float, np.ndarray]:
-        """The penalty that predicts hidden entries best, and the loadings with which its search ended."""
-        path = [_largest(np.nan_to_num(x)) * share for share in np.logspace(*PATH)]
-        held = (np.random.default_rng(STREAM).random(x.shape) < HIDDEN) & ~np.isnan(x)
-        factors, truth = _Factors(np.where(held, np.nan, x), rank), x[held]
-        errors: list[float] = []
-        for penalty in path:
-            factors.descend([penalty], ON_THE_WAY)
-            errors.append(float(((factors.filled[held] - truth) ** 2).mean()))
-            if len(errors) > 2 and errors[-1] > errors[-2] > errors[-3]:
-                break
-        return path[int(np.argmin(errors))], factors.b
 
     def predict(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> np.ndarray:
         found = self.mean_ + _project(x - self.mean_, self.own_, self.penalty_)
@@ -107,6 +97,28 @@ class LowRank(Imputer):
             found[empty] = self.mean_ + _project(both, self.joint_, self.joint_penalty_)[:, : x.shape[1]]
             found[empty & np.isnan(source).all(axis=1)] = np.nan
         return np.asarray(found)
+
+
+def _choice(x: np.ndarray, rank: int, first: int) -> tuple[float, np.ndarray]:
+    """The penalty that fills samples set aside best, and the loadings of the others that it left."""
+    rng = np.random.default_rng(STREAM)
+    aside = np.sort(rng.permutation(len(x))[: max(1, min(MOST_ASIDE, round(ASIDE * len(x))))])
+    rows = np.repeat(x[aside], 1 if first else max(1, LEAST_TRIED // len(aside)), axis=0)
+    hidden = np.arange(x.shape[1]) < first if first else rng.random(rows.shape) < HIDDEN
+    held = hidden & ~np.isnan(rows)
+    shown, truth, rest = np.where(hidden, np.nan, rows), rows[held], np.delete(x, aside, axis=0)
+    factors, largest = _Factors(rest, min(rank, len(rest))), _largest(np.nan_to_num(rest))
+    errors: list[float] = []
+    best, start = largest, factors.b
+    for penalty in largest * np.logspace(*PATH):
+        factors.descend([penalty], ON_THE_WAY)
+        said = _project(shown, factors.loadings(penalty), penalty)[held]
+        errors.append(float(((said - truth) ** 2).mean()) if len(truth) else np.inf)
+        if errors[-1] <= min(errors):
+            best, start = float(penalty), factors.b
+        if len(errors) > 2 and errors[-1] > errors[-2] > errors[-3]:
+            break
+    return best, start
 
 
 def _edge(shape: tuple[int, ...]) -> float:
@@ -187,18 +199,15 @@ def _ridge(x: np.ndarray, b: np.ndarray, penalty: float) -> np.ndarray:
 
 def _project(x: np.ndarray, b: np.ndarray, penalty: float) -> np.ndarray:
     """Every entry of rows with gaps: a_i' b_j, a_i by ridge of the visible entries on B."""
-    r = b.shape[1]
     b = b.astype(np.float64)  # small penalties leave nearly singular systems
+    shown = ~np.isnan(x)
+    _, first, which = np.unique(np.packbits(shown, axis=1), axis=0, return_index=True, return_inverse=True)
+    alike = np.split(np.argsort(which.ravel(), kind="stable"), np.cumsum(np.bincount(which.ravel()))[:-1])
+    whole, diagonal = b.T @ b, penalty * np.eye(b.shape[1])
     out = np.zeros(x.shape)
-    outer = (b[:, :, None] * b[:, None, :]).reshape(len(b), r * r) if r <= 32 else None
-    for start in range(0, len(x), CHUNK):
-        part = x[start : start + CHUNK]
-        shown = (~np.isnan(part)).astype(b.dtype)
-        if outer is not None:
-            gram = (shown @ outer).reshape(-1, r, r)
-        else:
-            gram = np.stack([(b * row[:, None]).T @ b for row in shown])
-        right = np.nan_to_num(part) @ b
-        a = np.linalg.solve(gram + penalty * np.eye(r, dtype=b.dtype), right[:, :, None])[:, :, 0]
-        out[start : start + CHUNK] = a @ b.T
+    for row, rows in zip(first, alike, strict=True):
+        seen, unseen = b[shown[row]], b[~shown[row]]
+        gram = seen.T @ seen if len(seen) <= len(unseen) else whole - unseen.T @ unseen
+        a = np.linalg.solve(gram + diagonal, seen.T @ x[np.ix_(rows, shown[row])].T)
+        out[rows] = (b @ a).T
     return out
