@@ -227,6 +227,11 @@ def test_two_sites_with_one_key_join_and_another_project_does_not(site, tmp_path
     assert set(with_another.mod["rna"].var_names).isdisjoint(there.mod["rna"].var_names)
 
 
+def linked(path):
+    path.rename(path.parents[1] / path.name)
+    path.symlink_to(path.parents[1] / path.name)
+
+
 @pytest.mark.parametrize(
     ("damage", "where", "what"),
     [
@@ -236,6 +241,7 @@ def test_two_sites_with_one_key_join_and_another_project_does_not(site, tmp_path
         (lambda b: (b / "notes").mkdir(), "notes", "empty folder"),
         (lambda b: (b / "model.pkl").write_bytes(b"\x80\x04."), "model.pkl", "kind that a bundle never holds"),
         (lambda b: (b / "log.txt").unlink() or (b / "log.txt").symlink_to("/etc/hostname"), "log.txt", "link"),
+        (lambda b: linked(b / "manifest.json"), "manifest.json", "link"),
     ],
 )
 def test_tampering_is_found(site, tmp_path, damage, where, what):

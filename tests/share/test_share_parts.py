@@ -430,6 +430,17 @@ def test_a_wrong_step_is_a_line_and_loses_nothing(typed, said, tmp_path, capsys)
     assert (tmp_path / "k").read_bytes() == content
 
 
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_what_is_interrupted_says_so(stop, code, monkeypatch, capsys):
+    def command():
+        raise stop
+
+    monkeypatch.setattr("isthmus.cli.steps.command", command)
+    with pytest.raises(SystemExit) as ended:
+        main(["steps"])
+    assert (ended.value.code, capsys.readouterr().err) == (code, "error: interrupted\n")
+
+
 # ---- damaged manifests
 
 

@@ -58,6 +58,10 @@ def _run(given: list[str], *, debug: bool) -> int:
         return _say(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", 130)
+    except SystemExit as stop:
+        if stop.code != 143:
+            raise
+        return _say("interrupted", 143)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -74,7 +78,7 @@ def _run(given: list[str], *, debug: bool) -> int:
         if debug:
             raise
         return _say(f"unexpected {type(error).__name__}: {error}\nthis is our fault: please report it with --debug", 1)
-    return code if isinstance(code, int) else 0
+    return _say("interrupted", 130) if code == 130 else code if isinstance(code, int) else 0
 
 
 def _say(message: str, code: int) -> int:

@@ -22,7 +22,7 @@ from isthmus.share.canary import Canary, Watch
 from isthmus.share.cells import rounded
 from isthmus.share.disclosure import measured
 from isthmus.share.keys import read_key
-from isthmus.share.manifest import files_of, read_manifest, sealed, sha256
+from isthmus.share.manifest import MANIFEST, files_of, read_manifest, sealed, sha256
 from isthmus.share.policy import Policy
 from isthmus.share.pseudonyms import names_file, read_names
 from isthmus.share.safety import unsafe
@@ -170,7 +170,9 @@ def _integrity(folder: Path, tree: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _safe(folder: Path) -> Iterator[Problem]:
-    for name in [*files_of(folder), "manifest.json"]:
+    if (folder / MANIFEST).is_symlink():
+        yield Problem(MANIFEST, "is a link, or no plain file")
+    for name in [*files_of(folder), MANIFEST]:
         path = folder / name
         if path.is_file() and not path.is_symlink() and (why := unsafe(name, path)):
             yield Problem(name, why)
