@@ -48,6 +48,8 @@ def test_heads_are_scored_beside_linear_predictions(measured):
 def test_a_baseline_that_is_ahead_is_named_first(measured):
     found = measured[2].copy()
     shown = predictions_section(found, model="Autoencoder").blocks[0].excerpt
+    assert list(shown) == ["head", "predicted by", "score", "interval", "the model minus it", "samples"]  # what fits
+    assert list(shown["head"][:3]) == ["kind (AUC)"] * 3
     assert list(shown["predicted by"][:3]) == ["Autoencoder", "linear on PCA", "linear on all features"]
     ahead = found["head"].eq("kind") & found["metric"].eq("auc")
     found.loc[ahead, "value"] = np.where(found.loc[ahead, "representation"] == "raw", 0.99, 0.7)

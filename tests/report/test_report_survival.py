@@ -63,7 +63,9 @@ def test_the_section_shows_every_table_and_figure_of_every_head():
     assert shown["representation"].tolist() == ["VAE", "PCA + ridge Cox", "Kaplan-Meier of train"]
     assert tables["survival_os"].bold == (True, False, False)
     scores = found["os"].scores.set_index("representation")
-    assert shown["Harrell's C"].iloc[0].startswith(f"{scores.loc['VAE', 'harrell']:.3f} (")
+    assert shown["Harrell's C"].iloc[0] == scores.loc["VAE", "harrell"]
+    ends = scores.loc["VAE", ["harrell_lower", "harrell_upper"]]
+    assert shown["interval"].tolist()[::2] == ["{:.3f}–{:.3f}".format(*ends), "–"]
     assert "(os_months)" in tables["survival_os"].caption
     assert survival_section({}, model="VAE", units={}).blocks == ()
 

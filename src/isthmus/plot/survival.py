@@ -114,7 +114,7 @@ def concordance(scores: pd.DataFrame) -> Figure:
         return note("No pair of samples can be compared.")
     names = [printable(n, 30) for n in rows["representation"]]
     figure = blank(WIDTH, 0.75 + 0.24 * len(names))
-    for axes, (kind, title) in zip(figure.subplots(1, 2, sharey=True), KINDS, strict=True):
+    for axes, (kind, title) in zip(figure.subplots(1, 2, sharex=True, sharey=True), KINDS, strict=True):
         frameless(axes, grid="x")
         band = rows[["null_lower", "null_upper"]].iloc[0] if "null_lower" in rows else None
         if kind == "harrell" and band is not None and band.notna().all():

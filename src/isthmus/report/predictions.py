@@ -41,8 +41,8 @@ def predictions_section(found: pd.DataFrame, *, model: str) -> Section:
     if found.empty:
         return Section(TITLE, ())
     main = _main(found)
-    shown = pd.DataFrame({"head": main["head"], "predicted by": main["representation"].map(lambda r: NAMES.get(r, r))})
-    shown["metric"], shown["score"] = main["metric"].map(METRICS), main["value"]
+    shown = pd.DataFrame({"head": main["head"].astype(str) + " (" + main["metric"].map(METRICS) + ")"})
+    shown["predicted by"], shown["score"] = main["representation"].map(lambda r: NAMES.get(r, r)), main["value"]
     if "value_sd" in main:
         shown["sd over folds"] = main["value_sd"]
     elif main.get("lower", pd.Series(dtype=float)).notna().any():

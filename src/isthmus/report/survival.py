@@ -22,8 +22,8 @@ LEAD = (
     "into the right order: 0.5 is chance, and with few events chance alone goes far from it."
 )
 SHOWN = {
-    "representation": "representation", "harrell": "Harrell's C", "uno": "Uno's C", "more": "the model minus it",
-    "integrated_brier": "Brier", "auc": "AUC", "slope": "slope",
+    "representation": "representation", "harrell": "Harrell's C", "ends": "interval", "more": "the model minus it",
+    "uno": "Uno's C", "integrated_brier": "Brier", "auc": "AUC", "slope": "slope",
 }  # fmt: skip
 CONCORDANCE = (
     "Harrell's and Uno's C of the model (filled) and of its baselines (hollow), with 95 % intervals; the shaded band "
@@ -135,7 +135,7 @@ def _range(row: Mapping[Hashable, Any]) -> str:
 
 def _tested(judged: Judged) -> str:
     test = judged.log_rank
-    return "" if test is None else f"log-rank p = {digits(test.p)}" if test.p >= 1e-4 else f"log-rank p = {test.p:.1e}"
+    return "" if test is None else f"log-rank p = {test.p:.3f}" if test.p >= 1e-3 else f"log-rank p = {test.p:.1e}"
 
 
 def _groups(judged: Judged) -> str:
@@ -169,19 +169,18 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shown(scores: pd.DataFrame) -> pd.DataFrame:
-    """The columns that fit beside each other: scores with their intervals, differences to the model."""
-    rows = scores.assign(harrell=_ranges(scores, "harrell"), more=_ranges(scores, "harrell_difference"))
+    """The columns that fit beside each other: scores, the interval of Harrell's C and that of its difference."""
+    rows = scores.assign(ends=_ranges(scores, "harrell"), more=_ranges(scores, "harrell_difference"))
     return rows[list(SHOWN)].rename(columns=SHOWN)
 
 
 def _ranges(rows: pd.DataFrame, key: str) -> list[str]:
-    """A score and its interval; a dash for what is not known."""
+    """The interval of a score; a dash for what is not known."""
     if key not in rows:
         return ["–"] * len(rows)
     found = []
-    for value, low, high in zip(rows[key], rows[f"{key}_lower"], rows[f"{key}_upper"], strict=True):
-        text = f"{value:.3f}" if np.isfinite(value) else "–"
-        dash = "–" if low >= 0 else " to "
-        text += f" ({low:.3f}{dash}{high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
+    for low, high in zip(rows[f"{key}_lower"], rows[f"{key}_upper"], strict=True):
+        text = f"{low:.3f}–{high:.3f}" if low >= 0 else f"{low:.3f} to {high:.3f}"
+        text = text if np.isfinite(low) and np.isfinite(high) else "–"
         found.append(text.replace("-", "\u2212"))
     return found
