@@ -228,9 +228,9 @@ def test_images_and_tables_contribute_alike():
 
 
 RECIPE = {
-    "data": {"simulate": {"n": 90, "modalities": {"rna": 12}, "images": 12, "seed": 0}, "split": {"seed": 0}},
+    "data": {"simulate": {"n": 60, "modalities": {"rna": 12}, "images": 12, "seed": 0}, "split": {"folds": 2}},
     "model": {"name": "translator", "latent": 4, "hidden": [16], "source": "rna", "target": "image", "channels": 4},
-    "training": {"epochs": 12, "batch_size": 32, "seed": 0},
+    "training": {"epochs": 8, "batch_size": 32, "seed": 0},
     "evaluate": {"embedding": {"labels": ["class"], "learners": ["logistic"], "baselines": ["pca"]}},
 }
 
@@ -243,6 +243,7 @@ def test_a_run_shows_images_and_apply_translates_into_them(tmp_path, capsys):
     assert figure.count("<image ") == 24  # eight samples: true, reconstructed, from rna alone
     page = (tmp_path / "run" / "report.html").read_text()
     assert "from rna alone" in page
+    assert "images of test samples of the first fold and what" in page
     assert "data:image/png;base64," in page
     mdata = ist.simulate(n=20, modalities={"rna": 12}, images=12, seed=0)
     rna = take_samples(mdata, mdata.obs_names).mod["rna"]

@@ -28,7 +28,9 @@ from isthmus.fitted import Fitted
 from isthmus.fitting import fit
 from isthmus.folder import FITS, Signals, growing, nothing_to_resume, resolve
 from isthmus.loading import load
+from isthmus.pictures import held_out
 from isthmus.recipe import Recipe
+from isthmus.report.images import Pictures
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.engine import Watch
 
@@ -107,12 +109,14 @@ def _carry_out(run: Run) -> None:
     folds = [Fold(f"fold{i}" if len(splits) > 1 else ALL, _parts(mdata, s)) for i, s in enumerate(splits)]
     suspects = _suspects(run.recipe, mdata, labels)
     measured, further, confounded, final = [], [], [], None
+    pictures: list[Pictures] = []
     for fold in folds:
         final = _fitted(run, fold)
         with timed(f"evaluate {fold.name}"):
             measured.append(_measured(run.recipe, final, fold, labels))
             further.append(_further(run.recipe, final, fold, asked, mdata))
             confounded += _confounded(run.recipe, final, fold, suspects)
+            pictures = pictures or held_out(final, fold.parts)
     if len(folds) > 1:
         log.info("%d folds are measured; the model that is kept is fitted on all samples", len(folds))
         final = _fitted(run, Fold(ALL, {"train": mdata}))
@@ -121,7 +125,7 @@ def _carry_out(run: Run) -> None:
         recipe = run.recipe.model_copy(update={k: final.recipe[k] for k in ("prepare", "likelihood")})
         resolve(run.folder, recipe.text())
         left = measures.summary_of(confounded, suspects)
-        results.write(run.folder, results.Found(recipe, mdata, final, splits, measured, further, left))
+        results.write(run.folder, results.Found(recipe, mdata, final, splits, measured, further, left, pictures))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import mudata as md
 import numpy as np
 
@@ -13,10 +15,13 @@ from isthmus.report.images import Pictures, spread
 MOST_SOURCES = 3
 
 
-def held_out(fitted: Fitted, train: md.MuData, test: md.MuData) -> list[Pictures]:
+def held_out(fitted: Fitted, parts: Mapping[str, md.MuData]) -> list[Pictures]:
     """A few test samples of every modality of images: reconstructed, and from each other modality alone."""
+    if "test" not in parts:
+        return []
+    test = parts["test"]
     pictured = [m for m in fitted.spec.names if m in test.mod and is_image(test.mod[m]) and test.mod[m].n_obs]
-    return [_of_modality(fitted, m, train, test) for m in pictured]
+    return [_of_modality(fitted, m, parts["train"], test) for m in pictured]
 
 
 def _of_modality(fitted: Fitted, name: str, train: md.MuData, test: md.MuData) -> Pictures:

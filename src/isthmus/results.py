@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from isthmus import measures, registry
 from isthmus.assess import Measured, model_name
-from isthmus.data.cohort import combinations, take_samples
+from isthmus.data.cohort import combinations
 from isthmus.data.images import flat, is_image
 from isthmus.data.split_files import write_split
 from isthmus.data.write import write as write_container
@@ -28,13 +28,12 @@ from isthmus.evaluate.spread import bootstrap, summarise, zscore
 from isthmus.evaluate.survival import Judged
 from isthmus.evaluate.words import verdict
 from isthmus.fitted import Fitted
-from isthmus.pictures import held_out
 from isthmus.recipe import Recipe, versions
 from isthmus.report import page
 from isthmus.report.balance import balance_section, off_balance
 from isthmus.report.blocks import Section
 from isthmus.report.confounding import baseline_ahead, confounding_section
-from isthmus.report.images import images_section
+from isthmus.report.images import Pictures, images_section
 from isthmus.report.latent import latent_section
 from isthmus.report.predictions import prediction_words, predictions_section
 from isthmus.report.private import privacy_section
@@ -53,7 +52,7 @@ CITATION = (
 
 @dataclass(frozen=True)
 class Found:
-    """Everything a run has found: `splits`, `measured` and `further` hold one entry a fold."""
+    """Everything a run has found: `splits`, `measured`, `further` hold an entry a fold; `pictures` are of the first."""
 
     recipe: Recipe
     mdata: md.MuData
@@ -62,6 +61,7 @@ class Found:
     measured: Sequence[Measured]
     further: Sequence[measures.Further] = ()
     confounded: measures.Confounded | None = None
+    pictures: Sequence[Pictures] = ()
 
     @property
     def folds(self) -> int:
@@ -259,10 +259,8 @@ def _more(found: Found) -> tuple[Section, ...]:
         _confounders(found),
         privacy_section(_privacy(found)),
     )
-    if found.folds > 1 or not found.parts.eq("test").any():
-        return made
-    train, test = (take_samples(found.mdata, found.parts.index[found.parts == p]) for p in ("train", "test"))
-    return (*made, images_section(held_out(found.fitted, train, test)))
+    of = "test samples" if found.folds == 1 else "test samples of the first fold"
+    return (*made, images_section(found.pictures, of=of))
 
 
 def _confounders(found: Found) -> Section:

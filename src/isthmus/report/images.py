@@ -30,8 +30,8 @@ class Pictures:
     r2: np.ndarray
 
 
-def images_section(found: Sequence[Pictures]) -> Section:
-    """A figure per modality of images; no blocks where there is none."""
+def images_section(found: Sequence[Pictures], *, of: str = "test samples") -> Section:
+    """A figure per modality of images, of samples that `of` names; no blocks where there is none."""
     blocks: list[Block] = []
     for one in found:
         known = one.true[~np.isnan(one.true)] if one.true.dtype.kind == "f" else one.true
@@ -39,7 +39,7 @@ def images_section(found: Sequence[Pictures]) -> Section:
         titles = [f"{s} ({r:.2f})" for s, r in zip(one.samples, one.r2, strict=True)]
         figure = image_rows({"true": one.true, **one.made}, titles, limits=limits)
         caption = (
-            f"{one.modality}: images of test samples and what the model makes of them, from the best to the worst "
+            f"{one.modality}: images of {of} and what the model makes of them, from the best to the worst "
             "reconstructed at equal steps of rank. In brackets: R² against the mean train image."
         )
         blocks.append(FigureBlock(figure, caption, f"images_{one.modality}"))
