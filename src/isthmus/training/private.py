@@ -155,28 +155,38 @@ def _noise(epsilon: float, delta: float, rate: float, steps: int) -> float:
                 epsilon_tolerance=min(0.01, epsilon / 100),
             )  # fmt: skip
     except ValueError:
-        hint = "a larger epsilon, fewer training.epochs, or more samples"
-        raise RecipeError("no noise keeps to it", where=f"{WHERE}.epsilon", met=epsilon, hint=hint) from None
+        hint = "a larger epsilon or delta, fewer training.epochs, or more samples"
+        least = upward(_told((0.0,) * len(_orders()), 1, delta), 2)
+        wanted = f"above {least}, the least that the accountant tells at this delta"
+        raise RecipeError(
+            "no noise keeps to it", where=f"{WHERE}.epsilon", met=epsilon, wanted=wanted, hint=hint
+        ) from None
     return float(found)
 
 
 @lru_cache(maxsize=64)
 def _one_step(noise: float, rate: float) -> tuple[float, ...]:
     """Renyi divergence that a step spends, at every order of the accountant."""
-    orders = opacus().accountants.RDPAccountant.DEFAULT_ALPHAS
-    found = opacus().accountants.analysis.rdp.compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=orders)
+    found = opacus().accountants.analysis.rdp.compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=_orders())
     return tuple(float(v) for v in found)
+
+
+def _orders() -> list[float]:
+    """Of the Renyi divergences that the accountant keeps."""
+    return [float(a) for a in opacus().accountants.RDPAccountant.DEFAULT_ALPHAS]
 
 
 def spent(noise: float, rate: float, steps: int, delta: float) -> float:
     """Epsilon at `delta` after so many steps, as Opacus' Renyi accountant has it: divergences add up."""
-    if not steps:
-        return 0.0
-    accountants = opacus().accountants
+    return _told(_one_step(noise, rate), steps, delta) if steps else 0.0
+
+
+def _told(divergences: tuple[float, ...], steps: int, delta: float) -> float:
+    """Epsilon at `delta` of so many steps of these divergences."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on the orders that it tries
-        epsilon, _ = accountants.analysis.rdp.get_privacy_spent(
-            orders=accountants.RDPAccountant.DEFAULT_ALPHAS, rdp=np.array(_one_step(noise, rate)) * steps, delta=delta
+        epsilon, _ = opacus().accountants.analysis.rdp.get_privacy_spent(
+            orders=_orders(), rdp=np.array(divergences) * steps, delta=delta
         )
     return float(epsilon)
 
