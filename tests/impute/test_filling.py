@@ -199,6 +199,9 @@ def test_the_pattern_of_the_gaps_outranks_the_others():
     gaps = rows(a=[0.9, 0.9], b=[0.1, 0.1]).assign(pattern=GAPS)
     assert choose(pd.concat([other, gaps]), {}).method == "b"
     assert choose(pd.concat([other, gaps.assign(mse=np.nan)]), {}).method == "a"
+    for hidden, decided in ((50, "b"), (5, "a")):  # ten values in all tell nothing
+        assert choose(pd.concat([other, gaps]).assign(n_entries=hidden), {}).method == decided
+    assert choose(gaps.assign(n_entries=5), {}).method == "b"
     with pytest.raises(DataError, match="no method"):
         choose(rows(a=[np.nan, 0.1], b=[0.1, np.nan]), {})
 

@@ -15,6 +15,8 @@ __all__ = ["BASELINES", "Choice", "choose", "counted", "of_kind"]
 
 BASELINES = ("mean", "median", "class_mean")
 """Methods that look at nothing of the sample but its class."""
+FEWEST = 20
+"""Values that the pattern `gaps` has to hide, over all folds, so that it decides alone."""
 UNIT = ["pattern", "rate", "repeat", "fold"]
 
 
@@ -52,7 +54,7 @@ def choose(scores: pd.DataFrame, efforts: Mapping[str, int]) -> Choice:
     ----------
     scores
         Rows of `benchmark`: `method`, `pattern`, `rate`, `fold`, `mse`, and `repeat`. Where the pattern `gaps` is
-        among them, the others do not count.
+        among them, and hid enough, the others do not count.
     efforts
         Method to how much there is to it.
 
@@ -94,6 +96,9 @@ def of_kind(scores: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def counted(scores: pd.DataFrame) -> pd.DataFrame:
-    """The rows that count in a choice: those of the pattern `gaps`, where anything was hidden in it; else all."""
+    """The rows that count: those of the pattern `gaps`, where it hid enough to tell methods apart; else all."""
     gaps = scores[(scores["pattern"] == GAPS) & scores["mse"].notna()]
+    others = scores[scores["pattern"] != GAPS]
+    if "n_entries" in gaps and len(others) and gaps.groupby("method")["n_entries"].sum().max() < FEWEST:
+        return others
     return gaps if len(gaps) else scores
