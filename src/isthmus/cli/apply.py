@@ -50,38 +50,51 @@ def command(
     """
     if out.exists() and not overwrite:
         raise RecipeError("exists", where=str(out), hint="add --overwrite to replace it")
+    _check(task, source, target)
+    sources = _with_options(_sources(data), read or [])
+    if (imputer := _imputer(model)) is not None:
+        if task is not Task.impute:
+            raise RecipeError("is a saved imputer", where=str(imputer), met=f"--task {task.value}", wanted="impute")
+        found = _filled(imputer, sources)
+    else:
+        found = _applied(model, sources, obs, task=task, source=source, target=target)
+    from isthmus.data.write import write
+
+    found = _one_or_several(found, out) if task in (Task.reconstruct, Task.impute) else found
+    typer.echo(write(found, out, spreadsheet_safe=not raw_ids))
+
+
+def _check(task: Task, source: str | None, target: str | None) -> None:
+    """Refuse modalities that a task does not take, and a task without those that it does."""
     if task is Task.translate and (source is None or target is None):
         raise RecipeError("names no modality", where="--task translate", wanted="--source NAME --target NAME")
     if target is not None and task is not Task.translate:
         raise RecipeError("only --task translate has a target", where="--target", met=target)
-    sources = _with_options(_sources(data), read or [])
-    if (imputer := _imputer(model)) is not None:
-        from isthmus.data.write import write
 
-        if task is not Task.impute:
-            raise RecipeError("is a saved imputer", where=str(imputer), met=f"--task {task.value}", wanted="impute")
-        typer.echo(write(_one_or_several(_filled(imputer, sources), out), out, spreadsheet_safe=not raw_ids))
-        return
 
+def _applied(
+    model: Path, sources: dict[str, Any] | str, obs: Path | None, *, task: Task, source: str | None, target: str | None
+) -> Any:
+    """What a saved model makes of the samples."""
     from isthmus.data.read import read as read_tables
-    from isthmus.data.write import write
     from isthmus.loading import load
 
     fitted = load(model / "model" if (model / "model").is_dir() else model)
-    if isinstance(sources, dict):
-        for name in sources:
-            fitted.known(name)
+    for name in sources if isinstance(sources, dict) else ():
+        fitted.known(name)
     _refuse_bags(sources, [m.name for m in fitted.spec if m.kind != "bag"])
     mdata = read_tables(sources) if obs is None else read_tables(sources, str(obs))
-    if task is Task.embed:
-        found = fitted.embed(mdata, source)
-    elif task is Task.predict:
-        found = fitted.predict(mdata, source)
-    elif task is Task.translate:
-        found = fitted.translate(mdata, str(source), str(target))
-    else:
-        found = _one_or_several(fitted.reconstruct(mdata) if task is Task.reconstruct else fitted.impute(mdata), out)
-    typer.echo(write(found, out, spreadsheet_safe=not raw_ids))
+    match task:
+        case Task.embed:
+            return fitted.embed(mdata, source)
+        case Task.predict:
+            return fitted.predict(mdata, source)
+        case Task.translate:
+            return fitted.translate(mdata, str(source), str(target))
+        case Task.reconstruct:
+            return fitted.reconstruct(mdata)
+        case Task.impute:
+            return fitted.impute(mdata)
 
 
 def _one_or_several(tables: Any, out: Path) -> Any:
