@@ -37,7 +37,7 @@ from isthmus.workers import Job, Progress, Record, run_jobs
 __all__ = ["Compared", "compare"]
 
 log = logging.getLogger("isthmus.compare")
-FORMAT = 1
+FORMAT = 2
 WORK = "isthmus.comparing.work:work"
 CELLS = "cells"
 NO_SIZE = ("raw", CLINICAL, SITE)

@@ -26,7 +26,7 @@ from isthmus.yaml_text import load_yaml
 __all__ = ["WORK", "fold_of", "jobs_of", "read_cohort", "work"]
 
 WORK = "isthmus.imputing.work:work"
-FORMAT = 1
+FORMAT = 2
 TABLES = ("samples", "features", "downstream")
 CLOSER = 3.0
 """How much longer a fold takes that is looked at closely."""
