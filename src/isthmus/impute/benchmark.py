@@ -23,7 +23,7 @@ from isthmus.errors import RecipeError
 from isthmus.evaluate.arrays import feature_means
 from isthmus.evaluate.reconstruct import reconstruction
 from isthmus.impute.calls import call_scores, levels_of
-from isthmus.impute.imputer import Imputer, make, usable
+from isthmus.impute.imputer import Imputer, check_reads, make, usable
 from isthmus.impute.intervals import Hide, coverage, half_widths, residuals
 from isthmus.impute.masks import GAPS, ROWS, draw
 from isthmus.impute.tasks import Plan, Task, options, tasks
@@ -63,7 +63,7 @@ def benchmark(
     mdata: Data,
     target: str,
     *,
-    methods: Sequence[Entry] | None = None,
+    methods: Entry | Sequence[Entry] | None = None,
     intervals: float | None = 0.9,
     **keys: Any,
 ) -> pd.DataFrame:
@@ -95,20 +95,23 @@ def benchmark(
     Raises
     ------
     RecipeError
-        An unknown modality, method, option, pattern or column.
+        An unknown modality, method, option, pattern or column; a method that has nothing to read.
     DataError
         No sample has both the target and another modality (pattern `modality`).
     """
     if intervals is not None and not 0 < intervals < 1:
         raise RecipeError("is no level", where="intervals", met=intervals, wanted="above 0 and below 1")
-    if methods is not None and not methods:
+    if methods is not None and not isinstance(methods, Imputer) and not methods:
         raise RecipeError("names no method", where="methods", hint="leave it out for all there are")
     plan = options(Plan, keys)
     rows = []
+    if isinstance(methods, str | Mapping | Imputer):
+        methods = [methods]
     chosen = [make(m) for m in methods] if methods is not None else None
     hide, where = hiding(plan.pattern, plan.rate), {"pattern": plan.pattern, "rate": plan.rate}
     for fold, task in enumerate(tasks(mdata, target, plan)):
         for name, method in chosen or [make(n) for n in usable(given(task, plan.pattern))]:
+            check_reads(name, method, given(task, plan.pattern))
             scores = score(task, method, hide, level=intervals, seed=plan.seed).scores
             log.info("%s, fold %d, %s: r2 %.3f in %.1f s", plan.pattern, fold, name, scores["r2"], scores["seconds"])
             rows.append({"method": name, **where, "fold": fold, **scores})

@@ -79,13 +79,14 @@ def downstream(
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean over folds (of the mean over seeds) with a 95 % interval; `rows` also has `fold`.
 
-    An interval ends where the score does: at 0 and 1.
+    An interval ends where the score does: at 1, and at 0 but for R², which has no lower end.
     """
     found = []
     for key, of in rows.groupby(["values", "learner", "metric"], sort=False):
         folds = of.groupby("fold")["value"].mean().to_numpy()
         mean, lower, upper, _ = nadeau_bengio(folds, float(of["n_train"].mean()), float(of["n_test"].mean()))
-        found.append((*key, mean, max(lower, 0.0), min(upper, 1.0), len(folds)))
+        lower = lower if key[2] == "r2" else max(lower, 0.0)
+        found.append((*key, mean, lower, min(upper, 1.0), len(folds)))
     return pd.DataFrame(found, columns=["values", "learner", "metric", "mean", "lower", "upper", "folds"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from isthmus.data.table import Table, aligned
 from isthmus.errors import DataError, RecipeError
 from isthmus.impute.benchmark import Entry, hiding
 from isthmus.impute.calls import as_calls, levels_of
-from isthmus.impute.imputer import Imputer, make
+from isthmus.impute.imputer import Imputer, check_reads, make
 from isthmus.impute.intervals import half_widths, multiple, residuals
 from isthmus.impute.masks import ENTRIES, GAPS, ROWS
 from isthmus.impute.tasks import UNBOUNDED, check_names, check_undone, classes_of, dense, options, values_of
@@ -27,6 +28,7 @@ from isthmus.prepare.preparation import Preparation
 
 __all__ = ["ENTRIES", "ROWS", "Filler", "Filling", "fill", "fit_filler"]
 
+log = logging.getLogger("isthmus.impute")
 THINNED = 0.2
 """Most that is hidden at a time of the samples set aside for the intervals."""
 
@@ -197,7 +199,7 @@ def fit_filler(mdata: Data, target: str, *, methods: Entry | Mapping[str, Entry]
     ------
     RecipeError
         An unknown modality, column, method or option; a level outside 0..1; calls of a table that holds none; a
-        method that reads classes alone without any.
+        method that reads another modality, or classes, alone without any.
     DataError
         Nothing of the modality is observed.
     """
@@ -213,8 +215,7 @@ def fit_filler(mdata: Data, target: str, *, methods: Entry | Mapping[str, Entry]
     fitted, widths, errors = {}, {}, {}
     for kind, entry in _by_kind(methods).items():
         name, method = make(entry)
-        if method.reads == ("classes",) and how.classes is None:
-            raise RecipeError("has nothing to read", where=f"methods: {name}", wanted="classes: a column of obs")
+        check_reads(name, method, list(extra))
         hide = hiding(ROWS if kind == ROWS else GAPS, THINNED)
         errors[kind] = residuals(method, x, hide, seed=how.seed, **extra)
         widths[kind] = half_widths(errors[kind], how.level)
@@ -252,6 +253,9 @@ def _by_kind(methods: Any) -> dict[str, Entry]:
     """A method per kind of gap."""
     if isinstance(methods, Mapping) and methods and set(methods) <= {ENTRIES, ROWS}:
         return dict(methods)
+    if isinstance(methods, Mapping) and set(methods) & {ENTRIES, ROWS}:
+        met = next(k for k in methods if k not in (ENTRIES, ROWS))
+        raise RecipeError("no such kind of gap", where="methods", met=met, wanted=f"{ENTRIES} or {ROWS}")
     return {ENTRIES: methods, ROWS: methods}
 
 
@@ -272,4 +276,6 @@ def _extra(sources: Preparation | None, classes: str | None, mdata: md.MuData) -
         extra["source"] = np.hstack([p.rows(every) for p in made.values()]).astype(np.float64)
     if classes is not None and classes in mdata.obs:
         extra["classes"] = classes_of(mdata.obs[classes])
+    elif classes is not None:
+        log.warning("obs has no column %s, which the imputer reads: the class of every sample is unknown", classes)
     return extra

@@ -15,25 +15,29 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_type_hints
 
 import numpy as np
+import pandas as pd
 from pydantic import Field, create_model
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from isthmus.config import Config, validate
 from isthmus.errors import DataError, RecipeError, closest
 from isthmus.evaluate.arrays import feature_means
 
-__all__ = ["Imputer", "Penalty", "Positive", "make", "names", "usable"]
+__all__ = ["Imputer", "Penalty", "Positive", "check_reads", "make", "names", "usable"]
 
 METHODS = "isthmus.impute.methods"
 UNKNOWN = ""
 """The class of a sample of which none is known."""
+Array = np.ndarray | pd.DataFrame
+"""Samples x features."""
 Positive = Annotated[int, Field(ge=1)]
 """An option that counts."""
 Penalty = Annotated[float, Field(gt=0)]
 """An option that shrinks."""
 
 
-class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Fills the missing entries of a table.
 
     As in scikit-learn, `fit` learns from training samples and `transform` fills any samples; keyword `source` is a
@@ -61,14 +65,14 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
     def fit(
-        self, x: np.ndarray, y: None = None, *, source: np.ndarray | None = None, classes: np.ndarray | None = None
+        self, x: Array, y: object = None, *, source: Array | None = None, classes: np.ndarray | None = None
     ) -> Imputer:
         """Learn from training samples.
 
         Parameters
         ----------
         x
-            n x f, NaN where missing.
+            n x f, NaN where missing; the columns of a frame are kept as `feature_names_in_`.
         y
             Not used; scikit-learn's pipelines pass it.
         source
@@ -81,6 +85,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         DataError
             No entry is observed, the tables differ in samples, or a value is infinite.
         """
+        self.__dict__.pop("feature_names_in_", None)
+        if isinstance(x, pd.DataFrame):
+            self.feature_names_in_ = np.asarray(x.columns, dtype=object)
         x, source = checked(x, "x"), None if source is None else checked(source, "source")
         _check_same(x, source, classes)
         if np.isnan(x).all():
@@ -90,9 +97,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.learn(x, source if "source" in self.reads else None, classes if "classes" in self.reads else None)
         return self
 
-    def transform(
-        self, x: np.ndarray, *, source: np.ndarray | None = None, classes: np.ndarray | None = None
-    ) -> np.ndarray:
+    def transform(self, x: Array, *, source: Array | None = None, classes: np.ndarray | None = None) -> np.ndarray:
         """The table with its missing entries filled; observed entries stand as they are.
 
         Parameters
@@ -103,12 +108,25 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         n x f; NaN only in features that training never observed.
+
+        Raises
+        ------
+        DataError
+            Other features than in training, or a frame that has them in another order.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
         """
+        check_is_fitted(self, "mean_")
+        columns = list(x.columns) if isinstance(x, pd.DataFrame) else None
         x, source = checked(x, "x"), None if source is None else checked(source, "source")
         _check_same(x, source, classes)
         if x.shape[1] != self.n_features_in_:
             wanted = str(self.n_features_in_)
             raise DataError("has other features than training", where="x", met=x.shape[1], wanted=wanted)
+        if columns is not None and columns != list(getattr(self, "feature_names_in_", columns)):
+            raise DataError(
+                "has other features than training, or another order", where="x", wanted="the columns of fit"
+            )
         missing = np.isnan(x)
         if not missing.any():
             return x
@@ -129,9 +147,12 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(np.nan_to_num(x - self.mean_))
 
 
-def checked(x: np.ndarray, where: str) -> np.ndarray:
+def checked(x: Array, where: str) -> np.ndarray:
     """A table as float64, NaN for missing; nothing infinite."""
-    x = np.asarray(x, dtype=np.float64)
+    try:
+        x = np.asarray(x, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError("holds what is no number", where=where, wanted="numbers, or NaN") from error
     if x.ndim != 2:
         raise DataError("is not samples x features", where=where, met=x.shape, wanted="two axes")
     if np.isinf(x).any():
@@ -188,6 +209,19 @@ def _options(name: str) -> type[Config]:
     hints = get_type_hints(method.__init__, include_extras=True)
     fields = {k: (hints[k], p.default) for k, p in inspect.signature(method).parameters.items()}
     return create_model(f"{method.__name__}Options", __base__=Config, **fields)  # type: ignore[call-overload,no-any-return]
+
+
+def check_reads(name: str, method: Imputer, given: Sequence[str], *, where: str = "methods") -> None:
+    """Refuse a method that reads one thing alone of `given`, and it is not there: it would be the mean by another name.
+
+    Raises
+    ------
+    RecipeError
+        The method reads `source` or `classes` alone, which is not among what is given.
+    """
+    wanted = {("source",): "another modality", ("classes",): "classes: a column of obs"}
+    if method.reads in wanted and method.reads[0] not in given:
+        raise RecipeError("has nothing to read", where=f"{where}: {name}", wanted=wanted[method.reads])
 
 
 def usable(given: Sequence[str]) -> list[str]:

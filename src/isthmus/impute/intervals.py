@@ -197,7 +197,10 @@ def pooled(draws: np.ndarray, names: Sequence[str], estimate: Estimate | None = 
     DataError
         Fewer than two draws, or another number of names.
     """
-    said = [tuple(map(np.atleast_1d, (estimate or _means)(table))) for table in draws]
+    try:
+        said = [tuple(map(np.atleast_1d, (estimate or _means)(table))) for table in draws]
+    except TypeError as error:
+        raise DataError("gives no estimates and variances", where="estimate", met=str(error)) from error
     if len(said) < 2 or len(said[0][0]) != len(names):
         raise DataError("needs two draws and a name for each estimate", met=(len(said), len(names)))
     q, u = (np.stack([s[i] for s in said]) for i in (0, 1))

@@ -32,6 +32,7 @@ from isthmus.data.compress import opened, unpacked
 from isthmus.data.table import aligned
 from isthmus.data.write import atomic
 from isthmus.errors import DataError, RecipeError, closest
+from isthmus.evaluate.arrays import feature_means
 
 __all__ = ["ENTRIES", "GAPS", "PATTERNS", "ROWS", "STANDARD", "Pattern", "fitting", "mask", "read_mask", "write_mask"]
 
@@ -84,9 +85,11 @@ def mask(
     Raises
     ------
     RecipeError
-        An unknown modality or pattern, or a rate outside 0..1.
+        An unknown modality or pattern, a rate outside 0..1, or a seed below 0.
     """
     check_pattern(pattern, rate)
+    if seed < 0:
+        raise RecipeError("is no seed", where="seed", met=seed, wanted="0 or more")
     mdata = cohort(mdata, [target])
     if target not in mdata.mod:
         hint = closest(target, mdata.mod)
@@ -131,9 +134,14 @@ def draw(
                 seen & (rng.random(x.shape) < _logistic(np.broadcast_to(level[:, None], x.shape), seen, rate))
             )
         case _:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                z = (x - np.nanmean(x, axis=0)) / np.nanstd(x, axis=0)
-            return np.asarray(seen & (rng.random(x.shape) < _logistic(-np.nan_to_num(z), seen, rate)))
+            return np.asarray(seen & (rng.random(x.shape) < _logistic(-_z(x), seen, rate)))
+
+
+def _z(x: np.ndarray) -> np.ndarray:
+    """Features about their means in their standard deviations; 0 where missing, and of one that does not vary."""
+    mean = feature_means(x)
+    sd = np.sqrt(feature_means((x - mean) ** 2))
+    return np.asarray(np.nan_to_num((x - mean) / np.where(sd > 0, sd, 1)))
 
 
 def _spread(seen: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
@@ -184,10 +192,9 @@ def _driver(mdata: md.MuData, target: str, driver: str | None, ids: pd.Index) ->
             "needs another modality that it depends on", where="pattern: mar", met=name, wanted=" or ".join(others)
         )
     table = aligned(mdata.mod[name], ids)
-    x = np.asarray(table.x if isinstance(table.x, np.ndarray) else table.x.toarray(), dtype=np.float64)
-    here = x[table.present]
-    mean, sd = np.nanmean(here, axis=0), np.nanstd(here, axis=0)
-    z = np.nan_to_num((x - mean) / np.where(sd > 0, sd, 1))
+    x = np.array(table.x if isinstance(table.x, np.ndarray) else table.x.toarray(), dtype=np.float64)
+    x[~table.present] = np.nan  # sparse tables have zeros there
+    z = _z(x)
     start = np.ones(z.shape[1]) / math.sqrt(z.shape[1])
     for _ in range(30):
         start = z.T @ (z @ start)
@@ -211,8 +218,15 @@ def write_mask(hidden: pd.DataFrame, path: str | Path, **protocol: Any) -> None:
     path
         The file; compressed where its name ends in .gz.
     **protocol
-        What else to keep: `target`, `pattern`, `rate`, `seed`.
+        What else to keep: `target`, `pattern`, `rate`, `seed`; numbers and text.
+
+    Raises
+    ------
+    DataError
+        What is hidden is not said by True and False, or the protocol holds more than JSON can.
     """
+    if not all(map(pd.api.types.is_bool_dtype, hidden.dtypes)):
+        raise DataError("is no mask", where="hidden", wanted="True where hidden, else False: what impute.mask gives")
     rows = {str(i): np.flatnonzero(r).tolist() for i, r in zip(hidden.index, hidden.to_numpy(), strict=True) if r.any()}
     tree = {
         "kind": "isthmus mask",
@@ -221,8 +235,12 @@ def write_mask(hidden: pd.DataFrame, path: str | Path, **protocol: Any) -> None:
         "features": [str(f) for f in hidden.columns],
         "hidden": rows,
     }
+    try:
+        text = json.dumps(tree, default=lambda v: v.item())  # NumPy's numbers
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError("cannot be kept in JSON", where="protocol", wanted="numbers and text") from error
     with atomic(Path(path)) as new, opened(new, "wb") as stream:
-        stream.write((json.dumps(tree) + "\n").encode())
+        stream.write(f"{text}\n".encode())
 
 
 def read_mask(path: str | Path) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -6,6 +6,7 @@ safetensors) under the names that the JSON refers to, networks in a list (each s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray], networks: list[Fitted]) ->
             return value
         case float() | np.generic():
             number = value.item() if isinstance(value, np.generic) else value
-            return _array(np.asarray(number), arrays) if number != number else number
+            finite = not isinstance(number, float) or math.isfinite(number)
+            return number if finite else _array(np.asarray(number), arrays)  # JSON has neither NaN nor infinity
         case np.ndarray():
             return _array(value, arrays)
         case Mapping():

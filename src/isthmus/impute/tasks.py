@@ -56,7 +56,7 @@ class Plan:
         Modality to steps, fitted on visible training entries; `[standardise]` by default.
     hidden
         What is hidden, instead of a draw: a file of `impute.write_mask`, whose pattern and rate are taken over, or a
-        frame as `impute.mask` gives it.
+        frame as `impute.mask` gives it, of which `pattern` says how it was drawn.
 
     Raises
     ------
@@ -91,8 +91,18 @@ class Plan:
         return Split(file=str(self.folds))
 
     def parts(self, mdata: md.MuData, target: str) -> list[pd.Series]:
-        """Part of every sample that has the modality, by id, a series per fold."""
-        return labels(mdata.obs.loc[sorted(mdata.mod[target].obs_names)], self.split())
+        """Part of every sample that has the modality, by id, a series per fold.
+
+        Raises
+        ------
+        DataError
+            Fewer samples have it than there are to be folds.
+        """
+        split, n = self.split(), mdata.mod[target].n_obs
+        if n < (split.folds or 0):
+            wanted = f"at least {split.folds} samples for so many folds"
+            raise DataError("too few samples have it", where=target, met=n, wanted=wanted)
+        return labels(mdata.obs.loc[sorted(mdata.mod[target].obs_names)], split)
 
     def mask(self, mdata: md.MuData, target: str) -> pd.DataFrame | None:
         """What is hidden: samples that have the modality, by id, x features; None: the rows of all test samples.
@@ -101,6 +111,8 @@ class Plan:
         ------
         DataError
             The mask that is given is of other samples or features.
+        RecipeError
+            It hides single entries, and the pattern is `modality`.
         """
         if self.hidden is None:
             if self.pattern == ROWS:
@@ -110,7 +122,13 @@ class Plan:
         given, where = self.hidden, "hidden"
         if not isinstance(given, pd.DataFrame):
             given, where = read_mask(given)[0], str(given)
-        return pd.DataFrame(fitting(given, ids, features, where=where), ids, features)
+        hidden = fitting(given, ids, features, where=where)
+        if self.pattern == ROWS:
+            shown = ~np.isnan(dense(aligned(mdata.mod[target], ids)).x) & ~hidden
+            if (hidden.any(axis=1) & shown.any(axis=1)).any():
+                wanted = "the pattern that it was drawn in, such as pattern='random'"
+                raise RecipeError("hides single entries, not whole samples", where=where, wanted=wanted)
+        return pd.DataFrame(hidden, ids, features)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from isthmus.impute.tasks import dense
 from isthmus.imputing.fold import with_training
 from isthmus.imputing.protocol import MASKS, plan_of, write_protocol
 from isthmus.imputing.recipe import ImputeRecipe, load_impute_recipe, parse_impute_recipe
-from isthmus.imputing.study import Labour, Study, missing, study, targets_of
-from isthmus.imputing.words import verdict
+from isthmus.imputing.study import Labour, Study, missing, planned, study, targets_of
+from isthmus.imputing.words import unfilled, verdict
 from isthmus.imputing.work import read_cohort
 from isthmus.recipe import versions
 from isthmus.report import page
@@ -126,17 +126,17 @@ def _carry_out(
     lacks = missing(mdata)
     targets = targets_of(recipe, lacks)
     called = _called(recipe, mdata, targets)
-    studies, fillers = [], {}
-    for target in targets:
-        lack = {str(k): v for k, v in lacks.set_index("modality").loc[target].items()}
-        with timed(f"score {target}"):
-            studies.append(study(mdata, target, recipe, lack, labour))
-        with timed(f"fill {target}"):
-            fillers[target] = _filler(recipe, mdata, studies[-1], calls=target in called)
+    lack = {str(r["modality"]): {str(k): v for k, v in r.items()} for r in lacks.to_dict("records")}
+    studies, fillers = [planned(mdata, t, recipe, lack[t]) for t in targets], {}
+    for s in studies:
+        with timed(f"score {s.target}"):
+            study(s, mdata, recipe, labour)
+        with timed(f"fill {s.target}"):
+            fillers[s.target] = _filler(recipe, mdata, s, calls=s.target in called)
     filled = {t: f.transform(mdata) for t, f in fillers.items()}
     whole = build({m: filled.get(m, a) for m, a in mdata.mod.items()}, mdata.obs)
     scores = pd.concat([s.scores.assign(target=s.target) for s in studies], ignore_index=True)
-    said = verdict(studies, lacks, recipe.impute)
+    said = [*verdict(studies, lacks, recipe.impute), *unfilled(filled)]
     _write(folder, recipe, whole, fillers, scores)
     write_protocol(folder / MASKS, recipe, mdata, {s.target: s.settings for s in studies})
     (folder / "metrics.json").write_text(json.dumps(_metrics(studies), indent=1) + "\n", encoding="utf-8")

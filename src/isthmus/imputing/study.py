@@ -16,6 +16,7 @@ from isthmus.data.table import aligned
 from isthmus.errors import DataError, InputError, RecipeError, RunError, closest
 from isthmus.impute.choice import Choice, choose, of_kind
 from isthmus.impute.filling import ENTRIES, ROWS
+from isthmus.impute.imputer import check_reads, make
 from isthmus.impute.masks import GAPS, STANDARD
 from isthmus.imputing.fold import Setting, methods_of
 from isthmus.imputing.protocol import check_protocol, plan_of
@@ -24,7 +25,7 @@ from isthmus.imputing.work import WORK, fold_of, jobs_of
 from isthmus.training.engine import InterruptedTraining
 from isthmus.workers import InterruptedWork, Job, Progress, run_jobs
 
-__all__ = ["Labour", "Study", "missing", "study", "targets_of"]
+__all__ = ["Labour", "Study", "missing", "planned", "study", "targets_of"]
 
 log = logging.getLogger("isthmus.impute")
 
@@ -100,6 +101,10 @@ def missing(mdata: md.MuData) -> pd.DataFrame:
 def targets_of(recipe: ImputeRecipe, lacks: pd.DataFrame) -> list[str]:
     """The modalities to fill."""
     known = list(lacks["modality"])
+    for row in lacks.to_dict("records"):
+        if 0 < row["entries"] == row["missing"]:
+            met, hint = f"{row['entries']:,} missing entries", "leave it out of data.read"
+            raise DataError("holds no value", where=f"data: {row['modality']}", met=met, hint=hint)
     if (asked := recipe.impute.targets) is not None:
         for name in asked:
             if name not in known:
@@ -132,11 +137,19 @@ def settings_of(recipe: ImputeRecipe, lack: Mapping[str, Any], *, alone: bool) -
     return made
 
 
-def study(mdata: md.MuData, target: str, recipe: ImputeRecipe, lack: Mapping[str, Any], labour: Labour) -> Study:
-    """Score every method in every setting, and choose."""
-    found = Study(target)
-    found.settings = settings_of(recipe, lack, alone=len(mdata.mod) < 2)
-    check_protocol(recipe, mdata, target, found.settings)
+def planned(mdata: md.MuData, target: str, recipe: ImputeRecipe, lack: Mapping[str, Any]) -> Study:
+    """What will be studied, with all that can be refused before anything is scored."""
+    settings = settings_of(recipe, lack, alone=len(mdata.mod) < 2)
+    given = [ENTRIES, *(["source"] if len(mdata.mod) > 1 else []), *(["classes"] if recipe.impute.classes else [])]
+    for name, method in map(make, recipe.impute.methods or ()):
+        check_reads(name, method, given, where="impute.methods")
+    check_protocol(recipe, mdata, target, settings)
+    return Study(target, settings)
+
+
+def study(found: Study, mdata: md.MuData, recipe: ImputeRecipe, labour: Labour) -> None:
+    """Score every method in every setting, and choose; what is found is put into `found`."""
+    target = found.target
     folds = len(plan_of(recipe, target, found.settings[0]).parts(mdata, target))
     jobs = jobs_of(recipe, target, found.settings, folds)
     records = labour.done(jobs)
@@ -157,7 +170,6 @@ def study(mdata: md.MuData, target: str, recipe: ImputeRecipe, lack: Mapping[str
             efforts = {n: type(m).effort for n, m in methods_of(recipe, list(dict.fromkeys(of["method"])))}
             found.choices[kind] = choose(of, efforts)
             log.info("%s, %s: %s", target, kind, found.choices[kind].method)
-    return found
 
 
 def _told(found: Study) -> None:

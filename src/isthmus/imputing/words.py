@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import anndata as ad
+import numpy as np
 import pandas as pd
 
+from isthmus.errors import listed
 from isthmus.impute.choice import BASELINES, counted, of_kind
 from isthmus.impute.downstream import ORIGINAL, SOURCE, summary
 from isthmus.impute.filling import ENTRIES, ROWS
 from isthmus.imputing.recipe import Imputing
 from isthmus.imputing.study import Study
 
-__all__ = ["verdict"]
+__all__ = ["unfilled", "verdict"]
 
 
 def verdict(studies: Sequence[Study], lacks: pd.DataFrame, keys: Imputing) -> list[str]:
@@ -27,6 +30,18 @@ def verdict(studies: Sequence[Study], lacks: pd.DataFrame, keys: Imputing) -> li
             said += _downstream(s, kind, keys)
     gaps = [f"{m}: {_gap(r)}" for m, r in rows.iterrows()]
     return [*ahead, *said, f"What is missing: {'; '.join(gaps)}."]
+
+
+def unfilled(filled: Mapping[str, ad.AnnData]) -> list[str]:
+    """Features that keep their gaps, by modality: nothing of them was ever observed, or a filter dropped them."""
+    said = []
+    for name, adata in filled.items():
+        left = adata.var_names[np.isnan(adata.X).any(axis=0)]
+        if len(left):
+            keep = f"{len(left):,} features keep" if len(left) > 1 else "1 feature keeps"
+            whose = "their gaps, never observed or dropped" if len(left) > 1 else "its gaps, never observed or dropped"
+            said.append(f"In {name} {keep} {whose} by prepare: {listed(left)}.")
+    return said
 
 
 def _gap(row: pd.Series) -> str:

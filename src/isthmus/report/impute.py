@@ -126,7 +126,7 @@ def _scores(part: dict[str, Any]) -> Section:
             f"{target}, {KINDS[kind]}: mean over folds, repeats and the patterns that count, best first; the method "
             f"that fills the real gaps is bold ({part['chosen'][kind]})."
         )
-        formats = {**NUMBERS, "sd": ".4f"}
+        formats = {**NUMBERS, "sd": ".3f", "width": ".2f"}  # so that a long name of a method leaves room for all
         bold = tuple(bool(t) for t in excerpt["method"] == part["chosen"][kind])
         blocks.append(TableBlock(shown, caption, f"choice-{target}-{kind}", formats, 30, excerpt, bold))
     for kind in part["choices"]:
@@ -241,7 +241,8 @@ def _downstream(part: dict[str, Any]) -> Section:
         figure = plot.with_intervals(shown, names="values", panels="learner", unit=unit, marked=marked)
         caption = (
             f"{part['label']} predicted from {part['target']} ({KINDS[str(kind)]}) as it is, as filled by each method, "
-            "from the other modalities alone, and from both (coloured: what needs no imputation)."
+            "from the other modalities alone, and from both (coloured: no method filled it; what is really missing is "
+            "the train mean)."
         )
         blocks.append(FigureBlock(figure, caption, f"downstream-{part['target']}-{kind}"))
         formats = {"mean": ".3f", "lower": ".3f", "upper": ".3f"}

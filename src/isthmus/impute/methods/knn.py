@@ -90,8 +90,9 @@ class _Donors:
     def __init__(self, x: np.ndarray) -> None:
         self.x = np.ascontiguousarray(x)
         self.centre = np.nan_to_num(feature_means(x))
-        size = max(float(np.nanmax(np.abs(x))), 1e-300)
-        self.scale = size if size > 1e6 or size < 1e-6 else 1.0  # squares must neither overflow nor vanish
+        size = float(np.abs(x[~np.isnan(x)]).max(initial=0))
+        own = size > 1e6 or 0 < size < 1e-6  # squares must neither overflow nor vanish
+        self.scale = min(max(size, 1e-150), 1e150) if own else 1.0
 
     def bounds(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the squared distances, rows by donors, lie between; infinite where two show no feature in common."""
