@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 import isthmus as ist
 from cohorts import linear
+from isthmus.cli import main
 from isthmus.errors import DataError, RecipeError
 from isthmus.impute.benchmark import benchmark
 from isthmus.impute.downstream import summary
@@ -18,6 +19,7 @@ from isthmus.impute.filling import fit_filler
 from isthmus.impute.imputer import make
 from isthmus.impute.intervals import pooled
 from isthmus.impute.masks import draw, mask, write_mask
+from isthmus.impute.saved import save_imputer
 from isthmus.impute.state import decode, encode
 from isthmus.impute.tasks import Plan
 from isthmus.imputing import run
@@ -82,6 +84,25 @@ def test_new_samples_without_the_column_of_classes_are_told(caplog):
     mdata.obs = mdata.obs.drop(columns="class")
     filler.transform(mdata)
     assert "obs has no column class, which the imputer reads" in caplog.text
+    caplog.clear()
+    fit_filler(
+        ist.simulate(n=30, modalities={"a": 6}, classes=2, seed=3), "a", methods="mean", classes="class"
+    ).transform(mdata)
+    assert "no column" not in caplog.text, "a mean reads no classes"
+
+
+def test_classes_of_new_samples_come_from_a_table_of_annotations(tmp_path):
+    mdata = ist.simulate(n=30, modalities={"a": 6}, classes=2, missing={"a": 0.2}, seed=3)
+    filler = fit_filler(mdata, "a", methods="class_mean", classes="class")
+    save_imputer({"a": filler}, tmp_path / "imputer")
+    mdata.mod["a"].to_df().to_csv(tmp_path / "a.csv")
+    mdata.obs.to_csv(tmp_path / "obs.csv")
+    given = ["apply", str(tmp_path), f"a={tmp_path / 'a.csv'}", "--obs", str(tmp_path / "obs.csv"), "--task", "impute"]
+    with pytest.raises(SystemExit) as ended:
+        main([*given, "--out", str(tmp_path / "filled.csv")])
+    assert ended.value.code == 0
+    filled = pd.read_csv(tmp_path / "filled.csv", index_col=0)
+    np.testing.assert_allclose(filled.to_numpy(), filler.transform(mdata).X, rtol=1e-5)
 
 
 def test_masks_of_every_modality_are_looked_at_before_the_first_is_scored(tmp_path, monkeypatch):

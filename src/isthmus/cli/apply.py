@@ -32,7 +32,9 @@ def command(
     task: Annotated[Task, typer.Option(help="what to do")] = Task.embed,
     source: Annotated[str | None, typer.Option(help="encode this modality alone")] = None,
     target: Annotated[str | None, typer.Option(help="translate into this modality")] = None,
-    obs: Annotated[Path | None, typer.Option(help="table of annotations, for models that are told confounders")] = None,
+    obs: Annotated[
+        Path | None, typer.Option(help="table of annotations, for what reads confounders or classes")
+    ] = None,
     read: Annotated[
         list[str] | None,
         typer.Option(help="how to read a table, such as rna.separator=';'; may be repeated", metavar="NAME.KEY=VALUE"),
@@ -55,7 +57,7 @@ def command(
     if (imputer := _imputer(model)) is not None:
         if task is not Task.impute:
             raise RecipeError("is a saved imputer", where=str(imputer), met=f"--task {task.value}", wanted="impute")
-        found = _filled(imputer, sources)
+        found = _filled(imputer, sources, obs)
     else:
         found = _applied(model, sources, obs, task=task, source=source, target=target)
     from isthmus.data.write import write
@@ -111,14 +113,14 @@ def _imputer(model: Path) -> Path | None:
     return next((p for p in (model, model / "imputer") if (p / "imputer.json").is_file()), None)
 
 
-def _filled(folder: Path, sources: dict[str, Any] | str) -> Any:
+def _filled(folder: Path, sources: dict[str, Any] | str, obs: Path | None) -> Any:
     """New samples through a saved imputer; their other modalities come out as they went in."""
     from isthmus.data.read import read as read_tables
     from isthmus.impute.saved import impute, known_modalities, load_imputer
 
     fillers = load_imputer(folder)
     _refuse_bags(sources, known_modalities(fillers))
-    return impute(read_tables(sources), fillers)
+    return impute(read_tables(sources) if obs is None else read_tables(sources, str(obs)), fillers)
 
 
 def _refuse_bags(sources: dict[str, Any] | str, tables: Iterable[str]) -> None:

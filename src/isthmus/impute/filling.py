@@ -129,7 +129,8 @@ class Filler:
 
     def _filled(self, x: np.ndarray, mdata: md.MuData) -> tuple[np.ndarray, np.ndarray]:
         """Prepared values without gaps, and half-widths (0 where observed), n x f each."""
-        extra = _extra(self.sources, self.classes, mdata)
+        read = any("classes" in m.reads for m in self.methods.values())
+        extra = _extra(self.sources, self.classes if read else None, mdata)
         filled, width = x.copy(), np.zeros(x.shape)
         for kind, rows in self._kinds(x).items():
             if rows.any():
