@@ -23,6 +23,8 @@ from isthmus.impute.saved import save_imputer
 from isthmus.impute.state import decode, encode
 from isthmus.impute.tasks import Plan
 from isthmus.imputing import run
+from isthmus.imputing.fold import Setting
+from isthmus.imputing.protocol import check_protocol
 from isthmus.imputing.recipe import parse_impute_recipe
 from isthmus.imputing.study import missing, targets_of
 from isthmus.imputing.words import unfilled
@@ -186,3 +188,14 @@ def test_features_that_keep_their_gaps_are_said():
     (said,) = unfilled(mdata.mod)
     assert said.startswith("In cnv 2 features keep their gaps, never observed or dropped by prepare: ")
     assert str(first) in said
+
+
+def test_folds_that_name_samples_without_the_modality_are_of_another_cohort(tmp_path):
+    mdata = linear(n=30, absent=6)
+    ids = list(map(str, mdata.obs_names))
+    folds = [{"train": ids[:15], "test": ids[15:]}, {"train": ids[15:], "test": ids[:15]}]
+    (tmp_path / "cnv-folds-0.json").write_text(json.dumps({"folds": folds}), encoding="utf-8")
+    keys = {"masks": str(tmp_path), "patterns": ["modality"], "target": "cnv"}
+    recipe = parse_impute_recipe({"data": {"simulate": {"n": 30}}, "impute": keys})
+    with pytest.raises(DataError, match=r"folds of another cohort; met '6 of its 30 samples are not there'"):
+        check_protocol(recipe, mdata, "cnv", [Setting("modality", 0.1, 0, main=True)])

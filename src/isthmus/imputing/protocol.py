@@ -62,7 +62,7 @@ def check_protocol(recipe: ImputeRecipe, mdata: md.MuData, target: str, settings
         plan.mask(mdata, target)
         file = str(plan.split().file)
         named = {i for parts in read_folds(file) for i in parts.index}
-        if away := named - set(mdata.obs_names):
+        if away := named - set(mdata.mod[target].obs_names):
             met, wanted = f"{len(away):,} of its {len(named):,} samples are not there", "samples of this cohort"
             raise DataError("holds the folds of another cohort", where=file, met=met, wanted=wanted)
 
