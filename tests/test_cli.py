@@ -62,6 +62,16 @@ def test_apply_imputes_and_translates(place):
     assert pd.read_csv(place / "cnv.csv", index_col=0).shape == (80, 20)
 
 
+def test_a_folder_of_filled_tables_holds_bounds_and_what_was_imputed(place):
+    with pytest.raises(SystemExit) as stop:
+        main(["apply", str(place / "model"), str(place / "new.h5mu"), "--task", "impute", "--out", str(place / "full")])
+    assert stop.value.code == 0
+    found = {name: pd.read_csv(place / "full" / f"cnv{name}.csv", index_col=0) for name in ("", "-lower", "-upper")}
+    assert pd.read_csv(place / "full" / "cnv-imputed.csv", index_col=0).to_numpy().sum() == 10 * 20
+    assert (found["-lower"] <= found[""]).all(axis=None)
+    assert (found[""] <= found["-upper"]).all(axis=None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

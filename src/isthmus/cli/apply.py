@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.errors import RecipeError
+
+log = logging.getLogger("isthmus.apply")
 
 
 class Task(StrEnum):
@@ -60,10 +63,8 @@ def command(
         found = _filled(imputer, sources, obs)
     else:
         found = _applied(model, sources, obs, task=task, source=source, target=target)
-    from isthmus.data.write import write
-
     found = _one_or_several(found, out) if task in (Task.reconstruct, Task.impute) else found
-    typer.echo(write(found, out, spreadsheet_safe=not raw_ids))
+    typer.echo(_written(found, out, raw_ids=raw_ids, filled=task is Task.impute))
 
 
 def _check(task: Task, source: str | None, target: str | None) -> None:
@@ -106,6 +107,19 @@ def _one_or_several(tables: Any, out: Path) -> Any:
         met = f"{len(tables.mod)} modalities"
         raise RecipeError("holds one table", where=str(out), met=met, wanted="an .h5mu file, or a folder (no suffix)")
     return tables if several else next(iter(tables.mod.values()))
+
+
+def _written(found: Any, out: Path, *, raw_ids: bool, filled: bool) -> Path:
+    """The path, when it holds what was found; a folder of filled tables holds bounds and what was imputed, too."""
+    from isthmus.data.write import write
+
+    if filled and (not out.suffix or out.is_dir()):
+        from isthmus.impute.written import write_filled
+
+        return write_filled(found, out, spreadsheet_safe=not raw_ids)
+    if filled and out.suffix not in (".h5mu", ".h5ad", ".zarr"):
+        log.warning("%s holds the values alone; an .h5mu file or a folder also holds lower, upper and imputed", out)
+    return write(found, out, spreadsheet_safe=not raw_ids)
 
 
 def _imputer(model: Path) -> Path | None:

@@ -26,6 +26,7 @@ from isthmus.impute.imputer import Imputer, make
 from isthmus.impute.intervals import pooled
 from isthmus.impute.saved import save_imputer
 from isthmus.impute.tasks import dense
+from isthmus.impute.written import write_filled
 from isthmus.imputing.fold import with_training
 from isthmus.imputing.protocol import MASKS, plan_of, write_protocol
 from isthmus.imputing.recipe import ImputeRecipe, load_impute_recipe, parse_impute_recipe
@@ -187,23 +188,13 @@ def _write(
         if kind == "h5mu":
             write(filled, folder / f"{FILLED}.h5mu")
         else:
-            _write_tables(folder / f"{FILLED}-{kind}", filled, fillers, f".{kind}")
+            write_filled(filled, folder / f"{FILLED}-{kind}", suffix=f".{kind}")
     try:
         save_imputer(fillers, folder / IMPUTER)
     except ModelError as error:
         log.warning("the fitted imputer is not saved: %s", error)
     with atomic(folder / "scores.csv") as temporary:
         scores.to_csv(temporary, index=False)
-
-
-def _write_tables(folder: Path, filled: md.MuData, fillers: Mapping[str, Filler], suffix: str) -> None:
-    """Values of every modality, and lower, upper and imputed of those that were filled."""
-    write(filled, folder, tables=suffix)
-    for target in fillers:
-        part = filled.mod[target]
-        for layer in ("lower", "upper", "imputed"):
-            values = pd.DataFrame(np.asarray(part.layers[layer]), part.obs_names, part.var_names)
-            write(values, folder / f"{target}-{layer}{suffix}")
 
 
 def _metrics(studies: list[Study]) -> dict[str, float | str]:
