@@ -1,6 +1,6 @@
 """A weighted sum of other methods, with weights from training entries that were hidden for the purpose.
 
-A quarter of the training samples (at most 1,000) is set aside; the members are fitted on the rest (at most 3,000) and
+A quarter of the training samples (at most 1,000) is set aside; the members are fitted on the rest (at most 2,000) and
 predict, of those set aside, a fifth of the entries that was hidden, and whole rows from the source. Non-negative least
 squares gives the members' weights, one set for samples that show something of their row and one for those that do not;
 then the members are fitted on all (stacking: Breiman, Stacked regressions, Machine Learning 1996,
@@ -20,7 +20,7 @@ from isthmus.impute.imputer import Imputer, make
 ENTRIES, ROWS = ("low_rank", "correlated_features", "component_ridge"), ("component_ridge", "low_rank", "translator")
 HIDDEN, SET_ASIDE, STREAM = 0.2, 0.25, (0xB1E, 1)
 FEWEST, MOST_ENTRIES = 12, 2_000_000
-MOST_ASIDE, MOST_ROWS = 1000, 3000
+MOST_ASIDE, MOST_ROWS = 1000, 2000
 """Samples set aside, and of the rest those on which the members are fitted for the weights; draws of larger cohorts."""
 
 
