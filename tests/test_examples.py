@@ -31,7 +31,7 @@ FEWER |= {
     "joint_her2st": ("model.turns=false", "model.channels=4", *WHOLE),
     "modality_rows": ("data.split.folds=2", *WHOLE),
 }
-FEWER |= {"acc_mosaic": ("data.split.folds=2",), "citeseq": WHOLE, "compare_slides": ("data.split.folds=2", *WHOLE)}
+FEWER |= {"acc_mosaic": ("data.split.folds=2",)}
 SAMPLES = {"pancan12": 2421, "brca": 956, "citeseq": 5484, "acc_mosaic": 92, "simulated": 400}
 
 

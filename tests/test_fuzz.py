@@ -73,7 +73,7 @@ def test_the_harness_notices(folder):
 
 
 @pytest.mark.slow
-@settings(BOUNDED, max_examples=120)
+@settings(BOUNDED, max_examples=250)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_mutated_files_and_yaml_like_text(valid, folder, seed):
     _, said = fuzz.one(random.Random(seed), valid, folder)

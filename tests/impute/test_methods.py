@@ -172,6 +172,17 @@ def test_knn_of_whole_rows_is_that_of_the_nearest_in_the_source():
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
+def test_low_rank_chooses_among_samples_that_show_something():
+    x, _ = tables()
+    shown = np.where(hidden(x, 0.2), np.nan, x)
+    absent = np.full((400, x.shape[1]), np.nan)  # nearly all that a draw of all samples would set aside
+    some = make("low_rank")[1].fit(shown[:40])
+    many = make("low_rank")[1].fit(np.vstack([absent, shown[:40]]))
+    assert many.penalty_ == pytest.approx(some.penalty_, rel=0.9)
+    off = {m: ((m.transform(shown[100:]) - x[100:])[np.isnan(shown[100:])] ** 2).mean() for m in (some, many)}
+    assert off[many] < 1.5 * off[some]
+
+
 def test_low_rank_chooses_a_penalty_that_serves_samples_it_has_not_seen():
     rng = np.random.default_rng(0)  # more segments than samples can tell apart, and features of which half is missing
     segments = 0.3 * rng.integers(-1, 2, size=(150, 60)) @ rng.normal(size=(60, 60))

@@ -102,7 +102,8 @@ class LowRank(Imputer):
 def _choice(x: np.ndarray, rank: int, first: int) -> tuple[float, np.ndarray]:
     """The penalty that fills samples set aside best, and the loadings of the others that it left."""
     rng = np.random.default_rng(STREAM)
-    aside = np.sort(rng.permutation(len(x))[: max(1, min(MOST_ASIDE, round(ASIDE * len(x))))])
+    able = np.flatnonzero(~np.isnan(x[:, : first or None]).all(axis=1))  # the others could not say what is right
+    aside = np.sort(able[rng.permutation(len(able))[: max(1, min(MOST_ASIDE, round(ASIDE * len(able))))]])
     rows = np.repeat(x[aside], 1 if first else max(1, LEAST_TRIED // len(aside)), axis=0)
     hidden = np.arange(x.shape[1]) < first if first else rng.random(rows.shape) < HIDDEN
     held = hidden & ~np.isnan(rows)
@@ -114,7 +115,7 @@ def _choice(x: np.ndarray, rank: int, first: int) -> tuple[float, np.ndarray]:
         factors.descend([penalty], ON_THE_WAY)
         said = _project(shown, factors.loadings(penalty), penalty)[held]
         errors.append(float(((said - truth) ** 2).mean()) if len(truth) else np.inf)
-        if errors[-1] <= min(errors):
+        if errors[-1] < min(errors[:-1], default=np.inf):
             best, start = float(penalty), factors.b
         if len(errors) > 2 and errors[-1] > errors[-2] > errors[-3]:
             break
