@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 TARGET, SOURCE = "target", "source"
 BATCH, EPOCHS, FEWEST, ALL = 64, 200, 20, 154_000
 """Samples a step; at most so many epochs and at least so many; within these, so many samples over all epochs."""
+LARGE, FEWEST_LARGE, ALL_LARGE = 4000, 12, 93_000
+IN_LARGE = {"batch_size": 2 * BATCH, "lr": 2e-3, "schedule": "linear"}
+"""Cohorts of more samples: the least epochs, samples over all epochs, and steps: larger, from a higher rate to none."""
 READ_BACK = 0.05
 """Share of a translator's epochs for the decoder of the source, which nobody asks here."""
-LARGE = 4000
-"""Of cohorts of more samples twice as many make a step."""
 
 
 class NeuralImputer(Imputer):
@@ -54,11 +55,12 @@ class NeuralImputer(Imputer):
         return {"epochs": epochs, "batch_size": BATCH, "patience": 20, "seed": self.seed, **(self.loop or {})}
 
     def _loop(self, n: int) -> dict[str, Any]:
-        """The same for n samples: where nobody sets epochs, a large cohort is seen as often in all as one of 770."""
+        """The same for n samples: where nobody sets epochs, a cohort is seen as often in all as one of 770."""
         loop = self.training()
         if self.epochs is None and "epochs" not in (self.loop or {}):
-            loop["epochs"] = min(loop["epochs"], max(FEWEST, ALL // n))
-            loop["batch_size"] = (self.loop or {}).get("batch_size", BATCH if n <= LARGE else 2 * BATCH)
+            fewest, seen = (FEWEST_LARGE, ALL_LARGE) if n > LARGE else (FEWEST, ALL)
+            loop["epochs"] = min(loop["epochs"], max(fewest, seen // n))
+            loop |= IN_LARGE | (self.loop or {}) if n > LARGE else {}
         return loop
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:

@@ -18,7 +18,7 @@ class MaskedAutoencoderImputer(NeuralImputer):
     Parameters
     ----------
     epochs, seed
-        Of the training; None: 200 epochs, fewer of more than 770 samples, but no fewer than 20.
+        Of the training; None: 200 epochs, fewer of more than 770 samples, but no fewer than 20 (12 of more than 4,000).
     settings
         Keys of the architecture; 32 latent dimensions without norm by default, and one table in twenty masked whole.
     loop

@@ -26,7 +26,7 @@ class MIWAEImputer(NeuralImputer):
     Parameters
     ----------
     epochs, seed
-        Of the training; None: 200 epochs, fewer of more than 770 samples, but no fewer than 20.
+        Of the training; None: 200 epochs, fewer of more than 770 samples, but no fewer than 20 (12 of more than 4,000).
     settings
         Keys of the architecture `vae`; 32 latent dimensions without norm by default.
     loop

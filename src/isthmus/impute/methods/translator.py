@@ -21,7 +21,7 @@ class TranslatorImputer(NeuralImputer):
     Parameters
     ----------
     epochs, seed
-        Of the training; None: 126 epochs, fewer of more than 770 samples, but no fewer than 13.
+        Of the training; None: 126 epochs, fewer of more than 770 samples, but no fewer than 13 (8 of more than 4,000).
     settings
         Keys of the architecture; 64 latent dimensions by default.
     loop
