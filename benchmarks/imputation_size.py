@@ -66,8 +66,9 @@ def peak(*, restart=False):
 
 def alone(**job):
     """A job of this file in a process of its own: what it printed last, as JSON."""
-    threads = {f"{k}_NUM_THREADS": "1" for k in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
-    environment = {**os.environ, **threads, "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}  # as Isthmus's own workers
+    from isthmus.workers.pool import ONE_THREAD, RETURNED
+
+    environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1"), **RETURNED}  # as Isthmus's own workers
     command = [sys.executable, __file__, json.dumps(job)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])

@@ -35,8 +35,9 @@ ONE_THREAD = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )  # fmt: skip
-RETURNED = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
-"""Tables that a job is through with go back to the system (glibc), instead of waiting in the process for the next."""
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(16 << 20)}
+"""Tables that a job is through with go back to the system (glibc), instead of waiting in the process for the next; the
+gradients of a network stay, which every step would have to ask for again."""
 
 
 class InterruptedWork(RunError):
