@@ -142,9 +142,23 @@ def test_what_differs_between_strata_changes_no_score_within_them():
     moved = replace(plain, risks={n: (a + 4 * codes[0], b + 4 * codes[1]) for n, (a, b) in plain.risks.items()})
     one, other = judged(plain), judged(moved)
     row, again = (j.scores.set_index("representation").loc["VAE"] for j in (one, other))
-    kept = [*row["harrell":"null_p"].index, "slope", "integrated_brier"]
+    kept = [*row["harrell":"null_p"].index, "slope", "integrated_brier", "auc"]
     np.testing.assert_allclose(row[kept].astype(float), again[kept].astype(float), rtol=1e-6)
     assert one.nested["VAE"].statistic == pytest.approx(other.nested["VAE"].statistic, abs=1e-4)
     risk = fold.risks["VAE"][1]
     assert row["harrell"] == pytest.approx(survival.concordance(*fold.test.T, risk, strata=strata[1]))
     assert (one.strata, judged(fold).strata) == (3, 1)
+    assert one.log_rank == other.log_rank
+    frames = [j.calibration.drop(columns="representation") for j in (one, other)]
+    np.testing.assert_allclose(*frames, rtol=1e-6)
+    first = strata[1] == "a"
+    high = risk[first] > np.median(fold.risks["VAE"][0][strata[0] == "a"])
+    alone = replace(
+        plain, test=fold.test[first], risks={k: (a, b[first]) for k, (a, b) in plain.risks.items()},
+        clinical=fold.clinical[first], strata=(strata[0], strata[1][first]),
+    )  # fmt: skip
+    assert judged(alone).groups["high"].at_risk[0] == high.sum()
+    curve = survival.kaplan_meier(*fold.train[strata[0] == "a"].T).at([5.0])
+    np.testing.assert_allclose(plain.survival("kaplan_meier", np.array([5.0]))[first], [curve] * first.sum())
+    met = judged(replace(plain, strata=(np.where(strata[0] == "c", "a", strata[0]), strata[1])))
+    assert met.n == 150  # of a stratum that train has not, groups are cut, and survival predicted, as of all

@@ -166,6 +166,19 @@ def test_log_rank_of_lifelines_and_scikit_survival(groups):
     assert survival.log_rank(time, np.zeros(len(time)), member).p == 1
 
 
+def test_log_rank_within_strata_is_the_score_test_of_cox_regression_in_strata():
+    time, event, risk = cohort(120, seed=5, tied=False)
+    high, strata = risk > 0, np.arange(120) % 3
+    found = survival.log_rank(time, event, high, strata=strata)
+    gradient, information = 0.0, 0.0
+    for i in np.flatnonzero(event):
+        share = high[(time >= time[i]) & (strata == strata[i])].mean()
+        gradient, information = gradient + high[i] - share, information + share * (1 - share)
+    assert found.statistic == pytest.approx(gradient**2 / information)
+    assert found.df == 1
+    assert found != survival.log_rank(time, event, high)
+
+
 def test_brier_and_auc_of_scikit_survival():
     time, event, risk = cohort(300, tied=False)
     train = cohort(300, seed=1, tied=False)[:2]
@@ -183,6 +196,22 @@ def test_brier_and_auc_of_scikit_survival():
     changing = np.column_stack([risk, -risk, risk, -risk])
     flipped = survival.auc(*ours, changing, times=times, censoring=train)
     np.testing.assert_allclose(flipped, np.where([1, 0, 1, 0], values, 1 - values), **CLOSE)
+
+
+def test_auc_compares_within_strata_alone():
+    time, event, risk = cohort(60, seed=3)
+    twice = np.concatenate([time, time]), np.concatenate([event, event])
+    names, times = np.repeat(["one", "other"], 60), np.array([2.0, 5.0, 9.0])
+    shifted = np.concatenate([risk, risk + 50])  # the same ranks within each, another level
+    alone = survival.auc(time, event, risk, times=times)
+    np.testing.assert_allclose(survival.auc(*twice, shifted, times=times, strata=names), alone, **CLOSE)
+    assert (np.abs(survival.auc(*twice, shifted, times=times) - alone) > 0.05).all()
+    seen = event | (time > 5)  # nobody censored before: every pair weighs the same, and each can be counted
+    t, d, r = time[seen], event[seen], risk[seen]
+    of = np.random.default_rng(0).integers(0, 3, len(t))
+    pairs = [(i, j) for i in np.flatnonzero(t <= 5) for j in np.flatnonzero(t > 5) if of[i] == of[j]]
+    expected = np.mean([(r[i] > r[j]) + 0.5 * (r[i] == r[j]) for i, j in pairs])
+    np.testing.assert_allclose(survival.auc(t, d, r, times=[5.0], strata=of), expected, **CLOSE)
 
 
 def test_true_probabilities_have_the_best_brier_score():

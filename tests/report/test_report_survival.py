@@ -70,6 +70,18 @@ def test_the_section_shows_every_table_and_figure_of_every_head():
     assert survival_section({}, model="VAE", units={}).blocks == ()
 
 
+def test_what_is_taken_within_strata_is_said():
+    made = fold(steep=6.0)
+    strata = tuple(np.array(["a", "b"])[np.arange(len(y)) % 2] for y in (made.train, made.test))
+    for given, said in ((None, False), (strata, True)):
+        found = judged(replace(made, strata=given))
+        section = survival_section({"os": found}, model="VAE", units={})
+        captions = {b.name: b.caption for b in section.blocks if isinstance(b, FigureBlock)}
+        assert ("cuts are those of each stratum" in captions["survival_os_groups"]) == said
+        assert ("within strata" in captions["survival_os_over_time"]) == said
+        assert ("curve for everybody of a stratum" in words(found)) == said
+
+
 def test_too_few_events_for_the_nested_test_are_said():
     made = fold(40)
     wide = replace(made, clinical=pd.DataFrame(np.random.default_rng(0).normal(size=(20, 12))).add_prefix("c"))

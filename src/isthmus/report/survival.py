@@ -39,13 +39,15 @@ OVER_TIME = (
     "AUC: to whom the event has happened by then against to whom it has not. Brier score: mean squared error of the "
     "predicted survival. Kaplan-Meier of train predicts the same for everybody."
 )
+STRATA = " Risks compare within a stratum alone: cuts are those of each stratum, and so is the log-rank test."
+WITHIN = " Samples are compared, and Kaplan-Meier curves are, within strata."
 CALIBRATION = (
     "Survival at {horizon}: predicted and observed (Kaplan-Meier, 95 % interval) in groups of equal size by the "
     "prediction. On the line, predictions are what happens."
 )
 WORSE = (
-    "The survival that it predicts (integrated Brier score {}) is worse than the same Kaplan-Meier curve for everybody "
-    "({})."
+    "The survival that it predicts (integrated Brier score {}) is worse than the same Kaplan-Meier curve for everybody"
+    "{} ({})."
 )
 NO_MORE_THAN_CHANCE = 0.05
 FEW = "Too few events for {covariates} columns of clinical covariates: the nested test is left out."
@@ -87,7 +89,8 @@ def _blocks(head: str, judged: Judged, model: str, unit: str) -> list[Block]:
     figure = plot.kaplan_meier(judged.groups, unit=unit, title=_tested(judged))
     blocks.append(FigureBlock(figure, f"{head}: {_groups(judged)}", f"{name}_groups"))
     figure = plot.over_time(_named(judged.curves), unit=unit)
-    blocks.append(FigureBlock(figure, f"{head}: {OVER_TIME}", f"{name}_over_time"))
+    caption = f"{head}: {OVER_TIME}{WITHIN if judged.strata > 1 else ''}"
+    blocks.append(FigureBlock(figure, caption, f"{name}_over_time"))
     figure, caption = plot.calibration(_named(judged.calibration), horizon=when), CALIBRATION.format(horizon=when)
     blocks.append(FigureBlock(figure, f"{head}: {caption}", f"{name}_calibration"))
     if judged.nested:
@@ -109,7 +112,9 @@ def _said(judged: Judged, model: str) -> str:
         low, high = own["null_lower"], own["null_upper"]
         text += f"That is no more than chance gives ({number(low)} to {number(high)} with outcomes dealt out anew). "
     nobody = rows["kaplan_meier"]["integrated_brier"]
-    after = WORSE.format(number(own["integrated_brier"]), number(nobody)) if own["integrated_brier"] > nobody else ""
+    of = " of a stratum" if judged.strata > 1 else ""
+    worse = own["integrated_brier"] > nobody
+    after = WORSE.format(number(own["integrated_brier"]), of, number(nobody)) if worse else ""
     others = {name: row for name, row in rows.items() if np.isfinite(row["harrell"])}
     if not others:
         return (text + after).strip()
@@ -144,6 +149,7 @@ def _groups(judged: Judged) -> str:
         "Kaplan-Meier curves of the test samples by the model's risk, cut at quantiles of the train samples' risks, "
         "with 95 % intervals, marks where observation ended (up to 150 a group), and numbers at risk."
     )
+    text += STRATA if judged.strata > 1 else ""
     return text if judged.log_rank else text + " All test samples are in one group."
 
 

@@ -2,7 +2,8 @@ r"""Kaplan-Meier curves and the log-rank test.
 
 :math:`S(t) = \prod_{t_j \le t} (1 - d_j / n_j)` (Kaplan and Meier 1958), intervals by Greenwood's variance on the
 scale of :math:`\log(-\log S)`, which keeps them within 0..1 (Kalbfleisch and Prentice 1980). Log-rank: Mantel (1966),
-Peto and Peto (1972), with the hypergeometric covariance.
+Peto and Peto (1972), with the hypergeometric covariance; with strata, observed less expected events and their
+covariance are sums over strata.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def kaplan_meier(time: Any, event: Any, *, level: float = 0.95) -> KaplanMeier:
     return KaplanMeier(times, survival, lower, upper, at_risk.astype(np.int64))
 
 
-def log_rank(time: Any, event: Any, group: Any) -> LogRank:
+def log_rank(time: Any, event: Any, group: Any, *, strata: Any = None) -> LogRank:
     """Compare the survival of k groups.
 
     Parameters
@@ -104,6 +105,8 @@ def log_rank(time: Any, event: Any, group: Any) -> LogRank:
         Of n samples, as in `kaplan_meier`.
     group
         Of n samples: any values; each distinct one is a group.
+    strata
+        Of n samples: the groups are compared within each. None: among all.
 
     Returns
     -------
@@ -117,13 +120,25 @@ def log_rank(time: Any, event: Any, group: Any) -> LogRank:
         There are fewer than two groups, or see `outcome.outcome`.
     """
     times, events = outcome(time, event)
-    member = np.asarray(group)
+    member, stratum = np.asarray(group), np.zeros(len(times)) if strata is None else np.asarray(strata).astype(str)
     check_rows(len(times), len(member), where="group")
+    check_rows(len(times), len(stratum), where="strata")
     names, codes = np.unique(member.astype(str), return_inverse=True)
     if len(names) < 2:
         raise DataError("groups cannot be compared", where="group", met=f"{len(names)} group", wanted="two or more")
+    each = [_log_rank(times[s], events[s], codes[s], len(names)) for s in (stratum == k for k in np.unique(stratum))]
+    difference, covariance = sum(d for d, _ in each), sum(c for _, c in each)
+    df = int(np.linalg.matrix_rank(covariance, hermitian=True))
+    if df == 0:
+        return LogRank(0.0, 1.0, len(names) - 1)
+    statistic = float(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference)
+    return LogRank(statistic, float(stats.chi2.sf(statistic, df)), df)
+
+
+def _log_rank(times: np.ndarray, events: np.ndarray, codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Observed less expected events of k groups, and their covariance (k x k)."""
     distinct, place = np.unique(times, return_inverse=True)
-    shape = (len(distinct), len(names))
+    shape = (len(distinct), k)
     died, leaving = np.zeros(shape), np.zeros(shape)
     np.add.at(died, (place, codes), events)
     np.add.at(leaving, (place, codes), 1)
@@ -132,9 +147,4 @@ def log_rank(time: Any, event: Any, group: Any) -> LogRank:
     share = at_risk / n[:, None]
     difference = (died - d[:, None] * share).sum(axis=0)
     spread = d * np.divide(n - d, n - 1, out=np.zeros(len(n)), where=n > 1)
-    covariance = np.diag(spread @ share) - (share * spread[:, None]).T @ share
-    df = int(np.linalg.matrix_rank(covariance, hermitian=True))
-    if df == 0:
-        return LogRank(0.0, 1.0, len(names) - 1)
-    statistic = float(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference)
-    return LogRank(statistic, float(stats.chi2.sf(statistic, df)), df)
+    return difference, np.diag(spread @ share) - (share * spread[:, None]).T @ share

@@ -2,8 +2,8 @@
 
 Log risks of different folds are on different scales: concordance, Brier score and AUC are means over folds; risk groups
 are cut, and survival is predicted, within each fold and then pooled; the nested test takes folds as strata. Where the
-head has strata, C, its null, the slope and the nested test compare within them, and each has its baseline hazard; AUC
-and risk groups take all samples together.
+head has strata, log risks compare within each alone: so do C, its null, AUC, the slope and the tests; risk groups are
+cut within each, and each has its baseline hazard.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from isthmus.evaluate.survival.scores import auc, brier, mean_auc, mean_over
 
 log = logging.getLogger("isthmus.evaluate")
 NOBODY = "kaplan_meier"
-"""The representation that knows nothing of a sample: the Kaplan-Meier curve of train for everybody."""
+"""The representation that knows nothing of a sample but its stratum: the Kaplan-Meier curve of train for everybody."""
 GRID = 60
 FEWEST_PER_COVARIATE = 5
 """Events that the nested test asks for."""
@@ -55,8 +55,8 @@ class Fold:
     units
         Of the m test samples: what is resampled together (patients); None: each on its own.
     strata
-        Names of the strata of the n train and of the m test samples: C compares within them, and each has a baseline
-        hazard of its own. None: there is one.
+        Names of the strata of the n train and of the m test samples: risks compare within them, and each has a
+        baseline hazard of its own. None: there is one.
     """
 
     train: np.ndarray
@@ -88,18 +88,18 @@ class Fold:
 
     def survival(self, name: str, times: np.ndarray) -> np.ndarray:
         """Predicted survival (m x k) of the test samples by a representation."""
-        if name == NOBODY:
-            return np.broadcast_to(kaplan_meier(*self.train.T).at(times), (len(self.test), len(times))).copy()
         if name in self.predicted:
             at, curves = self.predicted[name]
             at, curves = np.concatenate([[0.0], at]), np.hstack([np.ones((len(curves), 1)), curves])
             hazard = -np.log(np.maximum(curves, np.finfo(float).tiny))
             return np.asarray(np.exp(-np.array([np.interp(times, at, row) for row in hazard])))
-        train, test = self.risks[name]
+        train, test = (np.zeros(len(y)) for y in (self.train, self.test)) if name == NOBODY else self.risks[name]
         seen = np.isfinite(train)
 
         def predicted(of: np.ndarray, here: np.ndarray) -> np.ndarray:
             time, event = self.train[of].T
+            if name == NOBODY:
+                return np.tile(kaplan_meier(time, event).at(times), (len(test[here]), 1))
             return survival_curves(baseline_hazard(time, event, train[of]), test[here], times)
 
         found = predicted(seen, np.arange(len(test)))
@@ -193,16 +193,16 @@ def judge(
     curves, over_time = _over_time(known, [*names, NOBODY], end)
     scores = _scores(known, names, horizon=end, resamples=resamples, seed=seed)
     scores = over_time[["representation"]].merge(scores, how="left").merge(over_time)
-    member = np.concatenate([risk_groups(f.risks[model][1], _cuts(f, model, groups)) for f in known])
+    member = np.concatenate([_member(f, model, groups) for f in known])
     present = [g for g in risk_groups(np.arange(groups), np.arange(groups - 1) + 0.5) if (member == g).any()]
     lines = {str(g): kaplan_meier(*test[member == g].T) for g in present}
-    time, event = test.T
+    (time, event), within = test.T, np.concatenate([f.groups for f in known])
     clinical = _clinical(known)
     return Judged(
-        scores, curves, lines, log_rank(time, event, member) if len(lines) > 1 else None,
+        scores, curves, lines, log_rank(time, event, member, strata=within) if len(lines) > 1 else None,
         _calibrated(known, names, end), _nested(known, clinical, model),
         int(np.linalg.matrix_rank(clinical)) if clinical.size else 0, len(test), int(event.sum()), len(known),
-        len({s for f in known for s in f.groups}), end,
+        len(set(within)), end,
     )  # fmt: skip
 
 
@@ -216,9 +216,18 @@ def _end(fold: Fold, horizon: float | int | None) -> float:
     return min(wanted, last)
 
 
-def _cuts(fold: Fold, model: str, groups: int) -> np.ndarray:
-    risk = fold.risks[model][0]
-    return cut_points(risk[np.isfinite(risk)], groups=groups)
+def _member(fold: Fold, model: str, groups: int) -> np.ndarray:
+    """The risk group of each test sample, cut on train: on its stratum, or on all where that has too few of train."""
+    train, test = fold.risks[model]
+    seen = np.isfinite(train)
+    found = risk_groups(test, cut_points(train[seen], groups=groups))
+    if fold.strata is None:
+        return found
+    for stratum in np.unique(fold.groups):
+        of, here = seen & (fold.strata[0] == stratum), fold.groups == stratum
+        if of.sum() >= groups:
+            found[here] = risk_groups(test[here], cut_points(train[of], groups=groups))
+    return found
 
 
 def _over_time(folds: Sequence[Fold], names: Sequence[str], end: float) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -232,7 +241,7 @@ def _over_time(folds: Sequence[Fold], names: Sequence[str], end: float) -> tuple
             t, d = f.test.T
             risk, censoring = np.zeros(len(t)) if name == NOBODY else f.risks[name][1], (f.train[:, 0], f.train[:, 1])
             errors.append(brier(t, d, f.survival(name, times), times=times, censoring=censoring))
-            areas.append(auc(t, d, risk, times=times, censoring=censoring))
+            areas.append(auc(t, d, risk, times=times, censoring=censoring, strata=f.groups))
             means.append(mean_auc(t, d, areas[-1], times=times))
         error, area, mean = (known_mean(np.array(v).reshape(len(folds), -1)) for v in (errors, areas, means))
         curves.append(pd.DataFrame({"representation": name, "time": times, "brier": error, "auc": area}))

@@ -8,7 +8,8 @@ With G(t) the share not yet censored, learnt on train, and n test samples (Graf 
 .. math:: AUC(t) = P(r_i > r_j \mid t_i \le t < t_j), \quad \text{events weighed by } 1 / G(t_i-)
 
 (Hung and Chiang 2010; Uno et al. 2007). scikit-survival takes G(t_i) for G(t_i-): the same unless an event and a
-censoring fall on one time.
+censoring fall on one time. With strata, pairs (i, j) of one stratum alone count: the mean of the strata's AUC, each
+weighed by its pairs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import DataError
+from isthmus.evaluate.arrays import check_rows
 from isthmus.evaluate.survival.curves import kaplan_meier
 from isthmus.evaluate.survival.outcome import Outcome, censoring_curve, check_reach, finite, outcome, weights
 
@@ -82,7 +84,9 @@ def mean_over(times: np.ndarray, values: np.ndarray) -> float:
     return float((np.diff(times) * (values[1:] + values[:-1])).sum() / 2 / (times[-1] - times[0]))
 
 
-def auc(time: Any, event: Any, risk: Any, *, times: Any, censoring: Outcome | None = None) -> np.ndarray:
+def auc(
+    time: Any, event: Any, risk: Any, *, times: Any, censoring: Outcome | None = None, strata: Any = None
+) -> np.ndarray:
     """How well risks tell those to whom the event has happened by t from those to whom it has not.
 
     Parameters
@@ -95,11 +99,14 @@ def auc(time: Any, event: Any, risk: Any, *, times: Any, censoring: Outcome | No
         k times, in the unit of `time`.
     censoring
         (time, event) of the train samples, from which the censoring is learnt. None: of the samples themselves.
+    strata
+        Of n samples: groups within which samples are compared, as in `concordance`. None: all are compared.
 
     Returns
     -------
     np.ndarray
-        k values 0..1, 0.5 being chance; NaN at a time by which no event has happened or after which nobody is left.
+        k values 0..1, 0.5 being chance; NaN at a time by which no event has happened or after which nobody is left (in
+        any one stratum).
 
     Raises
     ------
@@ -113,18 +120,21 @@ def auc(time: Any, event: Any, risk: Any, *, times: Any, censoring: Outcome | No
         risks = np.broadcast_to(risks[:, None], (len(t), len(at)))
     g = censoring_curve((t, d) if censoring is None else censoring)
     check_reach(t, d, g, horizon=float(at.max()))
-    weight = weights(t, d, g)
-    return np.array([_auc_at(t, weight, risks[:, k], moment) for k, moment in enumerate(at)])
+    weight, names = weights(t, d, g), np.zeros(len(t)) if strata is None else np.asarray(strata).astype(str)
+    check_rows(len(t), len(names), where="strata")
+    groups = [names == name for name in np.unique(names)]
+    each = np.array([[_pairs_at(t[s], weight[s], risks[s, k], at[k]) for s in groups] for k in range(len(at))])
+    right, pairs = each.reshape(len(at), len(groups), 2).sum(axis=1).T
+    return np.asarray(np.divide(right, pairs, out=np.full(len(at), np.nan), where=pairs > 0))
 
 
-def _auc_at(time: np.ndarray, weight: np.ndarray, risk: np.ndarray, moment: float) -> float:
+def _pairs_at(time: np.ndarray, weight: np.ndarray, risk: np.ndarray, moment: float) -> tuple[float, float]:
+    """Of the pairs of an event by a moment and a sample past it: those in the right order, and all, in weight."""
     later = np.sort(risk[time > moment])
     case = (time <= moment) & (weight > 0)
-    if not len(later) or not case.any():
-        return float("nan")
     below = np.searchsorted(later, risk[case], side="left")
     upto = np.searchsorted(later, risk[case], side="right")
-    return float((weight[case] * (below + upto)).sum() / (2 * weight[case].sum() * len(later)))
+    return float((weight[case] * (below + upto)).sum() / 2), float(weight[case].sum() * len(later))
 
 
 def mean_auc(time: Any, event: Any, values: Any, *, times: Any) -> float:
