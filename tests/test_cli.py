@@ -1,5 +1,6 @@
 """The command line, as a user types it."""
 
+import logging
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 import isthmus as ist
 from cohorts import linear
-from isthmus.cli import main
+from isthmus.cli import _speak, main
 
 
 def isthmus(*arguments, cwd=None):
@@ -104,6 +105,20 @@ def test_wrong_input_is_one_line_and_exit_code_two(place, arguments, message, mo
     assert message in said.err
     assert len(said.err.strip().splitlines()) <= 3
     assert said.out == ""
+
+
+def test_what_every_fold_warns_of_is_said_once_a_command(capsys):
+    for _ in range(2):
+        _speak(verbose=True)
+        for fold in range(3):
+            logging.getLogger("isthmus.data").warning("split: %d samples are left out", 5)
+            logging.getLogger("isthmus.evaluate").warning("fold %d has one class", fold % 2)
+            logging.getLogger("isthmus.data").info("split: 20 train")
+        lines = capsys.readouterr().err.splitlines()
+        assert [line for line in lines if line.startswith("warning")] == [
+            "warning: split: 5 samples are left out", "warning: fold 0 has one class", "warning: fold 1 has one class",
+        ]  # fmt: skip
+        assert lines.count("split: 20 train") == 3
 
 
 def test_a_process_says_the_same_without_a_traceback(place):

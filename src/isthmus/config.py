@@ -175,12 +175,15 @@ class Variational(Network):
     """How the weight of the divergence rises to `beta` in the course of training."""
 
 
-def validate(schema: type[C], keys: Mapping[str, Any], *, where: str) -> C:
-    """Build `schema` from `keys`; a wrong key or value raises `RecipeError` that names its path below `where`."""
+def validate(schema: type[C], keys: Mapping[str, Any], *, where: str, strict: bool | None = None) -> C:
+    """Build `schema` from `keys`; a wrong key or value raises `RecipeError` that names its path below `where`.
+
+    `strict`: what is no number is not read as one, such as the text "5".
+    """
     if not isinstance(keys, Mapping):
         raise RecipeError("is not a mapping of keys", where=where or "recipe", met=keys, wanted="keys and values")
     try:
-        return schema.model_validate(dict(keys))
+        return schema.model_validate(dict(keys), strict=strict)
     except ValidationError as error:
         raise complaint(error, schema, where=where) from None
 

@@ -23,7 +23,7 @@ from isthmus.prepare.step import describe, get, parse_steps
 from isthmus.supervising_keys import Confounders, Head, check_head_names
 from isthmus.training.settings import Training
 from isthmus.tuning_keys import Tuning
-from isthmus.yaml_text import dump_yaml, load_yaml, override
+from isthmus.yaml_text import dump_yaml, read_yaml
 
 FIXED = ("data", "prepare", "likelihood", "model", "training", "evaluate")
 """The sections that every resolved recipe has."""
@@ -130,17 +130,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises
     ------
     RecipeError
-        The file is missing, is not YAML, or a key or value is wrong.
+        The file is missing, cannot be read or is not YAML, or a key or value is wrong.
     """
-    file = Path(path)
-    if file.is_dir():
-        raise RecipeError("is a folder", where=str(file.absolute()), wanted="a recipe file")
-    if not file.is_file():
-        raise RecipeError("there is no such file", where=str(file.absolute()), wanted="a recipe file")
-    tree = load_yaml(file.read_bytes(), str(path))
-    for item in overrides:
-        tree = override(tree, item, flat=DOTTED)
-    return parse_recipe(tree, root=file.absolute().parent)
+    return parse_recipe(read_yaml(path, overrides, flat=DOTTED), root=Path(path).absolute().parent)
 
 
 def parse_recipe(tree: Mapping[str, Any], *, root: Path | None = None) -> Recipe:

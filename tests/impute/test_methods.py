@@ -277,6 +277,21 @@ def test_wrong_names_options_and_tables():
         with pytest.raises(RecipeError, match=re.escape(wanted)):
             make(wrong)
     assert make({"pls": {"components": [5, 10]}})[1].components == (5, 10)
+    for name, option, value, wanted in (
+        ("knn", "k", 0, "KNN.k: wrong value; met 0; wanted at least 1"),
+        ("knn", "k", "5", "KNN.k: wrong value; met '5'; wanted a whole number"),
+        ("low_rank", "rank", 0, "LowRank.rank: wrong value; met 0; wanted at least 1"),
+        ("ridge", "penalty", "1", "Ridge.penalty: wrong value; met '1'; wanted a number"),
+        ("pls", "components", [5, 0], "PLS.components.1: wrong value"),
+        ("bounded_ridge", "weights", (), "BoundedRidge.weights: wrong value; met (); wanted at least 1"),
+        ("miwae", "settings", 3, "MIWAEImputer.settings: wrong value; met 3; wanted keys and values"),
+    ):  # built in Python, and nothing is said before it is used, as scikit-learn has it
+        method = make(name)[1].set_params(**{option: value})
+        for use in (method.fit, lambda _, built=method: make(built)):
+            with pytest.raises(RecipeError, match=re.escape(wanted)):
+                use(np.eye(3))
+    numbers = make("knn")[1].set_params(k=np.int64(2))  # of a grid of numpy's numbers
+    assert numbers.fit(np.eye(3)).get_params() == {"k": 2}
     with pytest.raises(DataError, match="no observed entry"):
         make("mean")[1].fit(np.full((3, 2), np.nan))
     with pytest.raises(DataError, match="other features"):

@@ -14,6 +14,8 @@ import yaml
 import isthmus as ist
 from isthmus import cli
 from isthmus.errors import DataError, RecipeError
+from isthmus.impute.saved import impute as fill_new
+from isthmus.impute.saved import load_imputer
 from isthmus.imputing import work
 from isthmus.imputing.recipe import load_impute_recipe, parse_impute_recipe
 from isthmus.imputing.run import impute
@@ -55,6 +57,21 @@ def test_the_winners_fill_every_gap(done):
         table = pd.read_csv(done.report.parent / "imputed-csv" / f"{name}.csv", index_col=0)
         np.testing.assert_allclose(table.to_numpy(), done.mdata.mod[name].X, rtol=1e-5)
     assert (done.report.parent / "imputed-csv" / "rna-lower.csv").is_file()
+
+
+def test_features_that_new_samples_lack_are_told_once_a_modality(done, tmp_path, capsys, caplog):
+    for name, part in done.mdata.mod.items():  # each is a target, and the source of the other
+        part.to_df().iloc[:5, 1:].to_csv(tmp_path / f"{name}.csv")
+    data = [f"{m}={tmp_path / m}.csv" for m in done.mdata.mod]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["apply", str(done.report.parent), *data, "--task", "impute", "--out", str(tmp_path / "new.h5mu")])
+    assert ended.value.code == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" features")[0] for line in said] == ["warning: rna: 1 of 24", "warning: protein: 1 of 12"]
+    fillers = load_imputer(done.report.parent / "imputer")
+    caplog.clear()
+    fill_new(ist.read({m: str(tmp_path / f"{m}.csv") for m in done.mdata.mod}), fillers)
+    assert len([line for line in caplog.messages if "are missing" in line]) == 2
 
 
 def test_scores_and_metrics_agree_and_all_saw_the_same(done):

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from isthmus.errors import InputError, IsthmusError
+from isthmus.telling import Once
 
 VERBS = {
     "demo": "run the whole pipeline on a simulated cohort",
@@ -129,8 +130,9 @@ def _options(
 
 
 def _speak(*, verbose: bool) -> None:
-    """Warnings (with --verbose everything) to the terminal, a line each."""
+    """Warnings (with --verbose everything) to the terminal, a line each, and none twice, however many folds say it."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Once())
     handler.setLevel(logging.INFO if verbose else logging.WARNING)
     handler.setFormatter(_Lines())
     logger = logging.getLogger("isthmus")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, get_type_hints
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, create_model
+from pydantic import ConfigDict, Field, create_model
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -84,7 +84,10 @@ class Imputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: i
         ------
         DataError
             No entry is observed, the tables differ in samples, or a value is infinite.
+        RecipeError
+            An option is not what the method's signature says.
         """
+        check_options(self)
         self.__dict__.pop("feature_names_in_", None)
         if isinstance(x, pd.DataFrame):
             self.feature_names_in_ = np.asarray(x.columns, dtype=object)
@@ -188,9 +191,10 @@ def make(entry: str | Mapping[str, Mapping[str, Any]] | Imputer) -> tuple[str, I
     Raises
     ------
     RecipeError
-        There is no such method or option; the nearest one is named.
+        There is no such method or option (the nearest one is named), or an option has a wrong value.
     """
     if isinstance(entry, Imputer):
+        check_options(entry)
         return next((n for n, c in _found().items() if c is type(entry)), type(entry).__name__), entry
     if isinstance(entry, Mapping) and len(entry) != 1:
         raise RecipeError("is not a method", where="impute.methods", met=dict(entry), wanted="a name, or {name: {...}}")
@@ -198,17 +202,45 @@ def make(entry: str | Mapping[str, Mapping[str, Any]] | Imputer) -> tuple[str, I
     if name not in _found():
         hint = closest(name, names())
         raise RecipeError("no such method", where="impute.methods", met=name, hint=hint)
-    checked = validate(_options(name), options or {}, where=f"impute.methods.{name}")
+    checked = validate(_options(_found()[name]), options or {}, where=f"impute.methods.{name}")
     return name, _found()[name](**{k: getattr(checked, k) for k in options or {}})
 
 
+def check_options(method: Imputer) -> None:
+    """Refuse what no recipe could say: `KNN(k=0)`, or text for a number. The options stay as they are.
+
+    Raises
+    ------
+    RecipeError
+        An option is not what the signature says; the line names it.
+    """
+    kind, given = type(method), method.get_params(deep=False)
+    schema = _options(kind)
+    validate(schema, {k: _plain(v) for k, v in given.items()}, where=kind.__name__, strict=True)
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy as Python's, a list as a tuple: what a signature means by int or tuple."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(_plain(v) for v in value)
+    return value
+
+
+class _Options(Config):
+    """Options of a method of others may be objects of any kind."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+
 @cache
-def _options(name: str) -> type[Config]:
+def _options(method: type[Imputer]) -> type[Config]:
     """The arguments of a method as settings, so that wrong ones are told as everywhere."""
-    method = _found()[name]
     hints = get_type_hints(method.__init__, include_extras=True)
-    fields = {k: (hints[k], p.default) for k, p in inspect.signature(method).parameters.items()}
-    return create_model(f"{method.__name__}Options", __base__=Config, **fields)  # type: ignore[call-overload,no-any-return]
+    known = inspect.signature(method).parameters.items()
+    fields = {k: (hints.get(k, Any), ... if p.default is p.empty else p.default) for k, p in known}
+    return create_model(f"{method.__name__}Options", __base__=_Options, **fields)  # type: ignore[call-overload,no-any-return]
 
 
 def check_reads(name: str, method: Imputer, given: Sequence[str], *, where: str = "methods") -> None:

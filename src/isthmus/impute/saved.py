@@ -29,6 +29,7 @@ from isthmus.impute.filling import Filler
 from isthmus.impute.state import decode, encode
 from isthmus.prepare.pipeline import Pipeline
 from isthmus.prepare.preparation import Preparation
+from isthmus.telling import once
 
 if TYPE_CHECKING:
     from isthmus.fitted import Fitted
@@ -46,7 +47,8 @@ def impute(mdata: md.MuData, fillers: Mapping[str, Filler]) -> md.MuData:
     if not any(m in mdata.mod for m in known_modalities(fillers)):
         wanted = listed(known_modalities(fillers))
         raise DataError("has no modality that the imputer knows", met=listed(mdata.mod), wanted=wanted)
-    filled = {m: f.transform(mdata) for m, f in fillers.items()}
+    with once("isthmus.prepare"):  # a modality is prepared as a target, and as a source of every other
+        filled = {m: f.transform(mdata) for m, f in fillers.items()}
     return build({**{m: a for m, a in mdata.mod.items() if m not in filled}, **filled}, mdata.obs)
 
 

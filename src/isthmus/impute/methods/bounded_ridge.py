@@ -8,9 +8,10 @@ are expected on a scale of one.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 from sklearn.base import clone
 
 from isthmus.evaluate.arrays import feature_means
@@ -33,7 +34,7 @@ class BoundedRidge(Imputer):
     reads: ClassVar[tuple[str, ...]] = ("source",)
     effort: ClassVar[int] = 4
 
-    def __init__(self, weights: tuple[float, ...] = WEIGHTS) -> None:
+    def __init__(self, weights: Annotated[tuple[float, ...], Field(min_length=1)] = WEIGHTS) -> None:
         self.weights = weights
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:
