@@ -166,6 +166,17 @@ def test_slides_without_patient_and_patients_without_slide_are_counted(folder, t
         assert said in caplog.text
 
 
+def test_slides_and_samples_may_be_called_na_or_by_numbers(folder, tmp_path):
+    for n in ("NA", "null", "B"):
+        trident(folder, n)
+    (tmp_path / "map.csv").write_text("slide,patient\nNA,NA\nnull,1E5\nB,\n")
+    mdata = ist.read({"slide": {"path": str(folder), "slides": str(tmp_path / "map.csv")}})
+    assert set(mdata.obs_names) == {"NA", "1E5"}
+    (tmp_path / "cells.csv").write_text("cell,a,b,donor\nc1,1,2,NA\nc2,3,5,7.0\nc3,4,4,\nc4,2,1,007\n")
+    mdata = ist.read({"cells": {"path": str(tmp_path / "cells.csv"), "bag_of": "donor"}})
+    assert set(mdata.obs_names) == {"NA", "7", "007"}
+
+
 def test_bags_that_share_no_id_are_told_of_by_the_keys_that_say_whose_a_slide_is(folder):
     for name in ("P1_slide", "P2_slide"):
         trident(folder, name)

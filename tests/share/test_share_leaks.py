@@ -109,6 +109,18 @@ def test_a_table_of_the_run_is_read_as_it_was_before_its_formulas_were_made_harm
     pd.testing.assert_frame_equal(house(tmp_path).table("by_feature"), before)
 
 
+def test_names_in_tables_of_the_run_are_text_whatever_they_look_like(tmp_path):
+    (tmp_path / "tables").mkdir()
+    for names in (["NA", "null", "None"], ["007", "1e5", "-0"]):
+        before = pd.DataFrame({"feature": names, "r2": [0.5, np.nan, 1.0], "label": [None, *names[1:]]})
+        (tmp_path / "tables" / "by_feature.csv").write_text(to_csv(before))
+        found = house(tmp_path).table("by_feature")
+        assert found["feature"].tolist() == names
+        assert found["label"].tolist()[1:] == names[1:]
+        np.testing.assert_array_equal(found["r2"], before["r2"])
+        assert pd.isna(found["label"][0])
+
+
 def test_losses_have_three_digits_and_a_budget_all_of_its_own(tmp_path):
     history = pd.DataFrame({"phase": ["main"], "epoch": [1234], "valid/total": [1234.5678], "epsilon": [7.99123456]})
     assert losses(history).iloc[0].tolist() == ["main", 1234, 1230.0, 7.99123456]

@@ -71,6 +71,14 @@ def test_lists_give_names_and_scales(folder, tmp_path):
         assert slide.mpp == 1
 
 
+def test_slides_of_a_list_may_be_called_na(tmp_path):
+    for name in ("NA", "x.tif"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "list.csv").write_text("slide,name,mpp\nNA,None,\nx.tif,NA,0.5\n,null,\n")
+    found = listed_slides([tmp_path / "list.csv"])
+    assert [(e.path.name, e.name, e.mpp) for e in found] == [("NA", "None", None), ("x.tif", "NA", 0.5)]
+
+
 def test_wrong_lists_are_told(folder, tmp_path):
     (tmp_path / "a.tif").write_bytes(b"x")
     (tmp_path / "columns.csv").write_text("slid\na.tif\n")

@@ -159,7 +159,7 @@ def _rule(source: Source) -> Callable[[str], str | None]:
 
 def _mapped(files: Mapping[str, Path], table: Path, source: Source) -> dict[str, str]:
     """What a table says: slides in its first column, samples in the column `patient`, or its only other one."""
-    given = read_obs(table, Source(path=str(table), encoding=source.encoding))
+    given = read_obs(table, Source(path=str(table), encoding=source.encoding), ids=None)
     columns = [c for c in ("sample", "patient") if c in given.columns] or list(given.columns)
     if len(columns) != 1 and columns[0] not in ("sample", "patient"):
         met, wanted = listed(columns), "slides in the first column, and a column sample or patient"

@@ -254,7 +254,8 @@ def _open(
 
 def _bags_of_table(path: Path, source: Source) -> ad.AnnData:
     """A table's rows as instances of the samples that a column names."""
-    frame, column = read_obs(path, source), str(source.bag_of)
+    column = str(source.bag_of)
+    frame = read_obs(path, source, ids=(column,))
     if column not in frame.columns:
         raise DataError("has no such column", where=str(path), met=column, hint=closest(column, frame.columns))
     grid = frame_grid(frame.drop(columns=column), str(path), source)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import logging
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ log = logging.getLogger("isthmus.data")
 EXCEL = (".xlsx", ".xls", ".xlsm")
 PARQUET = (".parquet", ".pq")
 FEATHER = (".feather", ".arrow")
+WHOLE = re.compile(r"(0|[1-9][0-9]*)\.0")
 
 
 @dataclass(frozen=True)
@@ -72,21 +75,31 @@ def frame_grid(frame: pd.DataFrame, where: str, source: Source | None = None) ->
     return Grid(values, cleaned(rows, where, "row"), cleaned(columns, where, "column"), where, duplicates)
 
 
-def read_obs(path: Path, source: Source) -> pd.DataFrame:
-    """A table of annotations: index = row labels, columns typed."""
+def read_obs(path: Path, source: Source, *, ids: Collection[str] | None = ()) -> pd.DataFrame:
+    """A table of annotations: index = row labels, columns typed.
+
+    Those of `ids` (None: all) are text, where an empty cell alone is missing.
+    """
     where = str(path)
     if path.suffix.lower() in (*EXCEL, *PARQUET, *FEATHER):
         frame = _frame(path, source)
         return obs_frame(frame, where)
     text = open_text(path, source)
-    ids = cleaned(labels_of(text), where, "row")
+    rows = cleaned(labels_of(text), where, "row")
     names = cleaned([text.header[j] for j in text.keep], where, "column")
     _refuse_twice(names, where, "column")
     cells = {
-        n: pd.Series(c.to_pylist(), index=ids, dtype=object, name=n)
+        n: pd.Series(c.to_pylist(), index=rows, dtype=object, name=n)
         for n, c in zip(names, columns_of(text), strict=True)
     }
-    return pd.DataFrame({n: typed(c, where, source.decimal) for n, c in cells.items()}, index=ids)
+    found = {n: c.map(_id_of) if ids is None or n in ids else typed(c, where, source.decimal) for n, c in cells.items()}
+    return pd.DataFrame(found, index=rows)
+
+
+def _id_of(cell: str | None) -> str | None:
+    """An id as it is written; 7.0, as a column of numbers with gaps is written, is 7."""
+    text = (cell or "").strip()
+    return (text.removesuffix(".0") if WHOLE.fullmatch(text) else text) or None
 
 
 def obs_frame(frame: pd.DataFrame, where: str) -> pd.DataFrame:

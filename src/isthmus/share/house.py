@@ -28,6 +28,11 @@ CUT = ";,| \t"
 """Between what may be several values in one cell."""
 LONG_NUMBER = 1e7
 """From here on a number in metadata is taken for a name, such as that of a record."""
+NAMES = dict.fromkeys(
+    ("feature", "label", "head", "column", "confounder", "covariate", "modality", "modalities", "source", "target",
+     "first", "second", "split", "representation", "learner", "step", "message"), str,
+)  # fmt: skip
+"""Columns of tables that hold names: text, though all were `007` or `NA`."""
 WHOLE = ("recipe.yaml", "embedding.h5ad", "metrics.json", "history.csv")
 
 
@@ -80,7 +85,9 @@ class House:
     def table(self, name: str) -> pd.DataFrame:
         """One of the run's tables; without rows where it has none."""
         path = self.folder / "tables" / f"{name}.csv"
-        found = pd.read_csv(path, low_memory=False) if path.is_file() else pd.DataFrame()
+        if not path.is_file():
+            return pd.DataFrame()
+        found = pd.read_csv(path, low_memory=False, keep_default_na=False, na_values=[""], dtype=NAMES)
         texts = [c for c in found if not pd.api.types.is_numeric_dtype(found[c])]
         for column in texts:
             found[column] = found[column].map(lambda v: raw(v) if isinstance(v, str) else v)

@@ -118,17 +118,16 @@ def _of_list(source: Path, mpp: float | None) -> Iterator[Entry]:
     if not source.is_file():
         raise DataError("there is no such file", where=str(source))
     with damage(source, "text"):
-        table = pd.read_csv(source, sep=None, engine="python", dtype=str, skipinitialspace=True)
+        table = pd.read_csv(source, sep=None, engine="python", dtype=str, keep_default_na=False, skipinitialspace=True)
     column = next((c for c in COLUMNS if c in table.columns), None)
     if column is None:
         raise DataError("has no column of files", where=str(source), met=listed(table.columns), wanted="slide")
     for row in table.to_dict("records"):
-        if not isinstance(file := row[column], str):
+        file, name, said = ((row.get(c) or "").strip() for c in (column, "name", "mpp"))
+        if not file:
             continue
-        path = source.parent / file.strip()
-        name, said = row.get("name"), row.get("mpp")
-        scale = _number(said, source) if isinstance(said, str) else None
-        yield Entry(path, name.strip() if isinstance(name, str) else name_of(path), scale, mpp)
+        path = source.parent / file
+        yield Entry(path, name or name_of(path), _number(said, source) if said else None, mpp)
 
 
 def _number(text: str, source: Path) -> float:
