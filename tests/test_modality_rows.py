@@ -100,6 +100,7 @@ def test_the_verb_leaves_every_row(compared):
     assert read["os", "site alone"] == "obs: site"
     assert read["os", "clinical + joint"] == "rna + protein + obs: age, class"
     assert read["os", "joint"] == "rna + protein"
+    assert read["os", "joint, shown rna alone"] == "rna"
     assert set(rows.loc[rows["row"] == "joint", "control"]) == {"", "labels"}
     assert (compared.report.parent / "rows.csv").is_file()
     assert "What each modality adds" in compared.report.read_text(encoding="utf-8")

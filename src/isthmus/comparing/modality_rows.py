@@ -77,7 +77,7 @@ def answered(about: Mapping[str, Any], value: Mapping[str, Any], whole: Sequence
             train, test = (np.asarray(said[p], dtype=float) for p in ("train", "test"))
             made.append(
                 Answered(
-                    head, _row(about, reading, whole), str(about["setting"]), _read(about, head), reading,
+                    head, _row(about, reading, whole), str(about["setting"]), _read(about, head, reading), reading,
                     str(about["control"]), (int(about["seed"]), int(about["fold"])),
                     pd.Index(of["train"]["ids"], dtype=object), train, pd.Index(of["test"]["ids"], dtype=object), test,
                     outcome["test"], outcome["train"],
@@ -104,8 +104,10 @@ def _row(about: Mapping[str, Any], reading: str, whole: Sequence[str]) -> str:
     return name if reading == OWN else f"{name}, linear"
 
 
-def _read(about: Mapping[str, Any], head: str) -> tuple[str, ...]:
+def _read(about: Mapping[str, Any], head: str, reading: str) -> tuple[str, ...]:
     """What a row is shown: modalities, or columns of obs."""
+    if reading.startswith(SHOWN):
+        return (reading.removeprefix(SHOWN),)
     if about["model"] not in (CLINICAL, SITE):
         return tuple(about["modalities"])
     return (f"obs: {', '.join(unpredicted(about['columns'], {**about['heads'][head], 'name': head}))}",)
