@@ -392,6 +392,6 @@ def test_correlated_features_of_a_large_table_are_those_of_a_small_one(monkeypat
 
 def test_networks_train_for_fewer_epochs_on_large_cohorts():
     sizes = (100, 765, 6651, 10**6)
-    assert [make("mosaic_vae")[1]._loop(n)["epochs"] for n in sizes] == [200, 200, 23, 20]
-    assert [make("translator")[1]._loop(n)["epochs"] for n in sizes] == [126, 126, 14, 13]
+    assert [make("mosaic_vae")[1]._loop(n)["epochs"] for n in sizes] == [200, 200, 13, 12]
+    assert [make("translator")[1]._loop(n)["epochs"] for n in sizes] == [126, 126, 8, 8]
     assert make({"translator": {"epochs": 90}})[1]._loop(10**6)["epochs"] == 90

@@ -202,7 +202,8 @@ def make(entry: str | Mapping[str, Mapping[str, Any]] | Imputer) -> tuple[str, I
     if name not in _found():
         hint = closest(name, names())
         raise RecipeError("no such method", where="impute.methods", met=name, hint=hint)
-    checked = validate(_options(_found()[name]), options or {}, where=f"impute.methods.{name}")
+    schema = _options(_found()[name])  # type: ignore[arg-type]  # mypy: a class with a metaclass is no Hashable
+    checked = validate(schema, options or {}, where=f"impute.methods.{name}")
     return name, _found()[name](**{k: getattr(checked, k) for k in options or {}})
 
 
@@ -215,7 +216,7 @@ def check_options(method: Imputer) -> None:
         An option is not what the signature says; the line names it.
     """
     kind, given = type(method), method.get_params(deep=False)
-    schema = _options(kind)
+    schema = _options(kind)  # type: ignore[arg-type]
     validate(schema, {k: _plain(v) for k, v in given.items()}, where=kind.__name__, strict=True)
 
 

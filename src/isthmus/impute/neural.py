@@ -60,7 +60,7 @@ class NeuralImputer(Imputer):
         if self.epochs is None and "epochs" not in (self.loop or {}):
             fewest, seen = (FEWEST_LARGE, ALL_LARGE) if n > LARGE else (FEWEST, ALL)
             loop["epochs"] = min(loop["epochs"], max(fewest, seen // n))
-            loop |= IN_LARGE | (self.loop or {}) if n > LARGE else {}
+            loop |= {**IN_LARGE, **(self.loop or {})} if n > LARGE else {}
         return loop
 
     def learn(self, x: np.ndarray, source: np.ndarray | None, classes: np.ndarray | None) -> None:

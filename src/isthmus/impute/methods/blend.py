@@ -104,6 +104,6 @@ def _weights(
     if not fine.any():
         return _even(tuple(members))
     pick = np.flatnonzero(fine)[:: max(1, int(fine.sum() // MOST_ENTRIES))]
-    corner = np.linalg.qr(np.column_stack([said[pick], truth[pick]]), mode="r")
+    corner = np.asarray(np.linalg.qr(np.column_stack([said[pick], truth[pick]]), mode="r"))
     found, _ = nnls(corner[:, :-1], corner[:, -1])
     return dict(zip(members, found.tolist(), strict=True))
