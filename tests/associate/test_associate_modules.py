@@ -81,6 +81,19 @@ def test_a_module_of_a_term_is_enriched_for_it():
     assert (best["overlap"] == best["size"]).all()
 
 
+def test_a_pair_is_no_module_that_could_be_enriched():
+    hits = pd.DataFrame({"x": ["a", "b", "c", "g"], "y": ["m", "m", "m", "n"], "rho": 0.9})
+    sets = {"of the pair": ["g", *(f"other{i}" for i in range(4))], "of three": ["a", "b", "c", "d", "e"]}
+    background = ["a", "b", "c", "d", "e", "g", *(f"other{i}" for i in range(400))]
+    tested = enriched(modules(hits), sets, background=background)
+    assert set(tested["module"]) == {1}  # the pair g - n, module 2, would have passed with p = 5/406
+    assert tested["term"].iloc[0] == "of three"
+    assert set(enriched(modules(hits), sets, background=background, min_features=1)["module"]) == {1, 2}
+    alone = enriched(modules(hits.tail(1)), sets, background=background)
+    assert alone.empty
+    assert list(alone) == list(tested)
+
+
 @pytest.mark.parametrize(
     ("hits", "said"),
     [

@@ -14,14 +14,16 @@ from scipy import stats
 import isthmus as ist
 from isthmus import cli
 from isthmus.associate import pools, spearman, targets
+from isthmus.associate.modules import modules
 from isthmus.associate.targets import detectable, interval
 from isthmus.associating import views
-from isthmus.associating.lines import external
+from isthmus.associating.lines import external, grouped
 from isthmus.associating.network import nodes, write_graphml, write_h5ad
 from isthmus.associating.recipe import load_associate_recipe
 from isthmus.associating.run import associate, save_tables
 from isthmus.associating.study import control_cells, control_order
 from isthmus.associating.tables import Tables, in_words, tables
+from isthmus.data.pathways import read_pathways
 from isthmus.errors import DataError, RecipeError
 
 SIMULATION = {
@@ -194,8 +196,9 @@ def test_external_evidence_and_annotations_stand_beside(tmp_path):
     genes = [a for a, _ in links] + ["gene_0001"]
     (tmp_path / "sets.gmt").write_text("planted\tna\t" + "\t".join(genes) + "\n")
     tree = plain(
-        external=str(tmp_path / "known.csv"), annotations=str(tmp_path / "sets.gmt"), weights={"external": 0.5}
-    )
+        external=str(tmp_path / "known.csv"), annotations=str(tmp_path / "sets.gmt"), weights={"external": 0.5},
+        fdr=1.0, network=40,
+    )  # fmt: skip
     found = associate(tree, tmp_path / "run")
     row = found.evidence.set_index(["x", "y"]).loc[links[0]]
     assert row["external"] == 9
@@ -203,6 +206,17 @@ def test_external_evidence_and_annotations_stand_beside(tmp_path):
     best = found.lines.enrichment.iloc[0]
     assert best["term"] == "planted"
     assert best["modality"] == "gene"
+    sizes = found.lines.modules.summary.set_index("module")["n_x"]
+    assert set(found.lines.enrichment["module"]) == set(sizes.index[sizes >= 3])
+    assert (sizes < 3).any()
+
+
+def test_modules_too_small_for_sets_are_said(caplog):
+    x, y = (pd.DataFrame(1.0, ["s"], list(names)) for names in ("abcdef", "mn"))
+    given = Tables(x, y, pd.DataFrame(index=x.index), None, None, chosen=True, n_read=1, n_unknown=0)
+    pairs = modules(pd.DataFrame({"x": ["a", "b"], "y": ["m", "n"]}))
+    assert grouped(pairs, given, _parsed(plain(annotations="sets.gmt")).associate, {"s": list("abcde")}).empty
+    assert "no module has 3 features" in caplog.text
 
 
 def test_a_feature_called_na_is_no_missing_value(tmp_path):
@@ -214,6 +228,28 @@ def test_a_feature_called_na_is_no_missing_value(tmp_path):
     (tmp_path / "known.csv").write_text("x,y,score\nNA,nan,2,1\n")
     with pytest.raises(DataError, match="more cells than the header"):
         external(tmp_path / "known.csv", given)
+
+
+def test_a_pair_of_external_evidence_twice_is_told_and_with_two_scores_refused(tmp_path, caplog):
+    x, y = (pd.DataFrame(1.0, ["s"], list(names)) for names in ("ab", "mn"))
+    given = Tables(x, y, pd.DataFrame(index=x.index), None, None, chosen=True, n_read=1, n_unknown=0)
+    file = tmp_path / "known.csv"
+    file.write_text("x,y,score\na,m,2\nb,n,1\na,m,2.0\nb,n,1\nother,n,3\nother,n,4\n")
+    assert external(file, given).to_numpy().tolist() == [["a", "m", 2.0], ["b", "n", 1.0]]
+    assert "2 rows repeat a pair and its score, such as a - m" in caplog.text
+    file.write_text("x,y,score\na,m,2\nb,n,1\na,m,3\n")
+    with pytest.raises(DataError, match=r"gives a pair two scores; met 'a - m with 2.0, 3.0 on lines 2, 4'"):
+        external(file, given)
+
+
+def test_sets_that_are_not_utf_8_are_told_without_an_option_that_is_not_there(tmp_path):
+    (tmp_path / "sets.gmt").write_bytes("Gène\tna\ta\tb\n".encode("latin-1"))
+    for content in ((tmp_path / "sets.gmt").read_bytes(), "A\tna\ta\n".encode("utf-16")):
+        (tmp_path / "sets.gmt").write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            read_pathways(tmp_path / "sets.gmt", features={"a"})
+        assert "encoding=" not in str(caught.value)
+        assert caught.value.hint.startswith("save it as UTF-8")
 
 
 def test_no_name_in_a_csv_is_a_formula(tmp_path):

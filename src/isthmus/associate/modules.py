@@ -23,6 +23,8 @@ __all__ = ["Modules", "enriched", "modules"]
 
 log = logging.getLogger("isthmus.associate")
 MOST = 100_000
+LEAST = 3
+"""Features of one side that a module is tested for terms with."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,11 @@ def enriched(
     side: str = "x",
     background: Sequence[str] | None = None,
     min_size: int = 5,
+    min_features: int = LEAST,
 ) -> pd.DataFrame:
     """Terms that the features of a module belong to more often than chance, by `evaluate.enrichment`.
+
+    A pair of features is no group that could be rich in anything: modules of fewer than `min_features` are left out.
 
     Parameters
     ----------
@@ -138,11 +143,14 @@ def enriched(
         network has in common does not stand out.
     min_size
         The fewest background features of a term that is tested.
+    min_features
+        The fewest features of that side of a module that is tested.
 
     Returns
     -------
     pandas.DataFrame
-        `module`, `term`, `overlap`, `size`, `p`, `q` (over all modules and terms), the smallest p first.
+        `module`, `term`, `overlap`, `size`, `p`, `q` (over all modules and terms that are tested), the smallest p
+        first; empty where no module has so many features.
 
     Raises
     ------
@@ -155,6 +163,10 @@ def enriched(
     names = pd.Index(part["feature"] if background is None else [str(f) for f in background]).unique()
     if missing := part.loc[~part["feature"].isin(names), "feature"].tolist():
         raise DataError("lacks features of the network", where="background", met=missing[0])
+    sizes = part["module"].value_counts()
+    part = part[part["module"].map(sizes) >= min_features]
+    if part.empty:
+        return pd.DataFrame(columns=["module", "term", "overlap", "size", "p", "q"])
     member = pd.crosstab(part["feature"], part["module"]).reindex(names, fill_value=0)
     tested = enrichment(member, gene_sets, top=len(names), min_size=min_size)
     tested = tested.rename(columns={"dimension": "module"}).drop(columns="direction")

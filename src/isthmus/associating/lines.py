@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.associate.evidence import evidence
-from isthmus.associate.modules import Modules, enriched, modules
+from isthmus.associate.modules import LEAST, Modules, enriched, modules
 from isthmus.associate.stability import Stability, stability_selection
 from isthmus.associating.recipe import Associating
 from isthmus.associating.tables import Tables
@@ -131,6 +131,10 @@ def grouped(
         enriched(found, sets, side=s, background=features[s], min_size=LEAST_OF_A_SET)
         .assign(modality=keys.between["xy".index(s)]) for s in _spoken(sets, features)
     ]  # fmt: skip
+    made = [table for table in made if len(table)]
+    if not made:
+        log.warning("annotations: no module has %d features of a modality that sets speak of: none is tested", LEAST)
+        return pd.DataFrame()
     return pd.concat(made, ignore_index=True).sort_values("p", kind="stable", ignore_index=True)
 
 
@@ -150,7 +154,7 @@ def external(path: str | Path, tables: Tables) -> pd.DataFrame:
     Raises
     ------
     DataError
-        The file is missing or broken, lacks a column, or names no pair of features.
+        The file is missing or broken, lacks a column, names no pair of features, or gives one two scores.
     """
     where = f"associate.external, {path}"
     try:
@@ -174,7 +178,28 @@ def external(path: str | Path, tables: Tables) -> pd.DataFrame:
         raise DataError("names no pair of features that are tested", where=where, met=listed(table["x"]), wanted=wanted)
     if not known.all():
         log.info("external evidence: %d of %d pairs are tested here", int(known.sum()), len(table))
-    return table[known].drop_duplicates(["x", "y"]).reset_index(drop=True)
+    return _each_once(table[known], where)
+
+
+def _each_once(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """One row a pair; says how many repeat one.
+
+    Raises
+    ------
+    DataError
+        A pair has two scores.
+    """
+    again = table.duplicated(["x", "y"])
+    if (other := again & ~table.duplicated()).any():
+        x, y = table.loc[other, ["x", "y"]].iloc[0]
+        scores = table.loc[(table["x"] == x) & (table["y"] == y), "score"].unique()
+        lines = [f"{i + 2}" for i in table.index[(table["x"] == x) & (table["y"] == y)]]
+        met = f"{x} - {y} with {listed(map(float, scores))} on lines {', '.join(lines[:4])}"
+        raise DataError("gives a pair two scores", where=where, met=met, wanted="one row a pair")
+    if again.any():
+        x, y = table.loc[again, ["x", "y"]].iloc[0]
+        log.warning("%s: %d rows repeat a pair and its score, such as %s - %s", where, int(again.sum()), x, y)
+    return table[~again].reset_index(drop=True)
 
 
 def combined(hits: pd.DataFrame, lines: Lines, weights: Mapping[str, float] | None) -> pd.DataFrame:

@@ -72,9 +72,9 @@ class Associating(Config):
     graph: SerializeAsAny[Config] | None = None
     """Refinement by a graph network: keys of its own, {} for the defaults; null leaves it out."""
     annotations: str | None = None
-    """A GMT file of gene sets that the modules are tested for."""
+    """A GMT file of gene sets that the modules are tested for, those of three features of a modality or more."""
     external: str | None = None
-    """A csv with the columns x, y and score: evidence from elsewhere, larger is stronger."""
+    """A csv with the columns x, y and score, a row a pair: evidence from elsewhere, larger is stronger."""
     weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
     """Weight of every line of evidence in the combined rank, such as {direct: 1, stability: 0.5}. None: 1 each."""
     scatter: Annotated[int, Field(ge=0, le=48)] = 12

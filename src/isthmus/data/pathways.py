@@ -197,7 +197,7 @@ def _read(source: Path | str | Mapping[str, Sequence[str]], known: Collection[st
     path = existing(Path(source))
     if path.is_dir():
         raise DataError("is a folder", where=str(path), wanted="a file of terms")
-    lines = decoded(path, "utf-8").decode("utf-8").split("\n")
+    lines = _lines(path)
     if not any(line.strip() for line in lines):
         raise DataError("is empty", where=str(path))
     if _is_gmt(path):
@@ -212,6 +212,11 @@ def _read(source: Path | str | Mapping[str, Sequence[str]], known: Collection[st
         )  # fmt: skip
     at = _feature_column([cells for _, cells in rows], known, str(path))
     return _Read((_grouped((cells[1 - at], cells[at]) for _, cells in rows),))
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file, for which nobody can name another encoding."""
+    return decoded(path, "utf-8", hint="save it as UTF-8, the encoding in which terms are read").decode().split("\n")
 
 
 def _is_gmt(path: Path) -> bool:
@@ -313,7 +318,7 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> Sets:
 def _descended(read: _Read, file: Path, depth: int) -> tuple[Sets, ...]:
     """Roots of the hierarchy over the terms at `depth`, with the features of all below them; see `read_pathways`."""
     where, (sets, *_) = str(file), read.levels
-    rows = _rows(decoded(existing(file), "utf-8").decode("utf-8").split("\n"), where)
+    rows = _rows(_lines(existing(file)), where)
     if len(rows[0][1]) != 2:
         raise DataError("is no table of parent and child", where=where, met=rows[0][1], wanted="two columns")
     below = _grouped((read.ids.get(a, a), read.ids.get(b, b)) for _, (a, b) in rows)

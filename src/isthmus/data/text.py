@@ -76,13 +76,16 @@ def open_text(path: Path, source: Source) -> Text:
     return _without_empty_last(text)
 
 
-def decoded(path: Path, encoding: str) -> bytes:
-    """The file as UTF-8 with line feeds at line ends and without a byte order mark."""
+def decoded(path: Path, encoding: str, *, hint: str = "") -> bytes:
+    """The file as UTF-8 with line feeds at line ends and without a byte order mark.
+
+    `hint` is what an error says of another encoding; without it, that the option `encoding` takes it.
+    """
     data, where = unpacked(path), str(path)
     if kind := next((k for magic, k in BINARY.items() if data.startswith(magic)), None):
         raise DataError(f"is no text but {kind}", where=where, hint="give the file the suffix of what it is")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") and encoding == "utf-8":
-        raise DataError("is UTF-16 text", where=where, hint='pass encoding="utf-16"')
+        raise DataError("is UTF-16 text", where=where, hint=hint or 'pass encoding="utf-16"')
     try:
         text = data.decode(encoding)
         data = data if encoding == "utf-8" else text.encode("utf-8")
@@ -92,7 +95,7 @@ def decoded(path: Path, encoding: str) -> bytes:
             f"is not {encoding} text",
             where=f"{where}, line {data[:at].count(10) + 1}",
             met=data[at : at + 1],
-            hint='pass its encoding, such as encoding="latin-1"',
+            hint=hint or 'pass its encoding, such as encoding="latin-1"',
         ) from None
     except LookupError:
         raise RecipeError("there is no such encoding", where="encoding", met=encoding) from None
