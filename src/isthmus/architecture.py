@@ -85,7 +85,8 @@ class Architecture(nn.Module):
     def train(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - torch's own signature
         """Parts that the phase under way freezes stay in evaluation mode: no dropout, and no statistics that move."""
         super().train(mode)
-        for part in list(self.modules())[1:] if mode else ():
+        frozen = mode and not all(p.requires_grad for p in self.parameters())
+        for part in list(self.modules())[1:] if frozen else ():
             weights = list(part.parameters())
             if weights and not any(p.requires_grad for p in weights):
                 part.eval()

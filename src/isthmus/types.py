@@ -8,7 +8,7 @@ One letter per dimension, in every annotation of the package:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -160,14 +160,12 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-
-        def moved(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {k: v.to(device, non_blocking=True) for k, v in group.items()}
-
-        return Batch(
-            moved(self.x), moved(self.observed), self.index.to(device), moved(self.targets), moved(self.covariates),
-            moved(self.outside), {m: b.to(device) for m, b in self.bags.items()},
-        )  # fmt: skip
+        x, observed, targets, covariates, outside = (
+            {k: v.to(device, non_blocking=True) for k, v in group.items()}
+            for group in (self.x, self.observed, self.targets, self.covariates, self.outside)
+        )
+        bags = {m: b.to(device) for m, b in self.bags.items()}
+        return Batch(x, observed, self.index.to(device), targets, covariates, outside, bags)
 
     def only(self, names: tuple[str, ...]) -> Batch:
         """The batch with every other modality marked as absent."""

@@ -116,7 +116,10 @@ def told_memory(where: str, met: object, hint: str) -> Iterator[None]:
 
 def reseed(seed: int) -> None:
     """Python, numpy and torch, as an epoch begins."""
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # the same without a stack trace noted for every device there might be: a tenth of an epoch on little data
+        torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 

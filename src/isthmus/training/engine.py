@@ -186,7 +186,8 @@ class Stretch:
         self.epochs = max(1, round(job.settings.epochs * phase.share))
         moving = {p: list(job.model.parameters_of(p)) for p in phase.players}
         every = {id(v) for values in moving.values() for v in values}
-        for v in job.model.parameters():
+        self.weights = list(job.model.parameters())
+        for v in self.weights:
             v.requires_grad_(id(v) in every)
         self.optimizers = {p: optimizers.build(job.settings, values) for p, values in moving.items()}
         objective, *wrapped = fabric.setup(Objective(job.model), *self.optimizers.values())
@@ -249,7 +250,8 @@ class Stretch:
             total, terms, weights = self.objective(*_arguments(batch, player, done))
             self._note(progress, terms | {"total": total}, player, len(index))
             self._weigh(progress, weights, player, len(index))
-            self.job.model.zero_grad()
+            for weight in self.weights:
+                weight.grad = None
             self.fabric.backward(total)
             if self.settings.gradient_clip is not None:
                 self.fabric.clip_gradients(
@@ -302,7 +304,9 @@ class Stretch:
 
     def _check_weights(self, progress: Progress) -> None:
         """Stop where a gradient was not finite though the loss was, before such weights are kept."""
-        for name, p in self.job.model.named_parameters():
+        if torch.isfinite(nn.utils.get_total_norm(self.weights)):
+            return
+        for name, p in self.job.model.named_parameters():  # a norm may overflow where no weight has
             if not torch.isfinite(p).all():
                 raise NonFiniteLossError(f"weights {name!r} are not finite", where=self._place(progress), hint=LOWER)
 

@@ -36,7 +36,7 @@ from torch import nn
 
 from isthmus.architecture import Architecture, Phase
 from isthmus.errors import MissingExtraError, RecipeError
-from isthmus.training.settings import Training, upward
+from isthmus.training.settings import Training, hardly_private, upward
 
 log = logging.getLogger("isthmus.fit")
 WHERE = "training.private"
@@ -217,6 +217,8 @@ def begin(model: Architecture, settings: Training, n: int) -> dict[str, Any]:
     keys = settings.private
     assert keys is not None
     made = plan(settings, model.phases, n)
+    if weak := hardly_private(keys.epsilon):
+        log.warning("%s.epsilon: %s", WHERE, weak)
     weights = sum(p.numel() for p in model.parameters())
     ratio = made.noise * math.sqrt(weights) / made.expected
     text = (

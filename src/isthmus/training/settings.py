@@ -15,11 +15,26 @@ def upward(epsilon: float, decimals: int = 3) -> str:
     return f"{math.ceil(epsilon * 10**decimals) / 10**decimals:.{decimals}f}"
 
 
+SOME_PROTECTION = 10.0
+"""Epsilon above which nothing much is promised (Ponomareva et al. 2023, https://arxiv.org/abs/2303.00654)."""
+
+
+def hardly_private(epsilon: float) -> str:
+    """What is to be said of a budget that promises next to nothing; empty for others."""
+    if epsilon <= SOME_PROTECTION:
+        return ""
+    return (
+        f"epsilon {epsilon:.6g} promises next to nothing to anybody: what an attacker sees may be exp({epsilon:.6g}) "
+        f"times as likely with a sample as without it; up to {SOME_PROTECTION:g} counts as some protection, up to 1 as "
+        "strong"
+    )
+
+
 class Private(Config):
     """Training with differential privacy (extra `private`); what it does and does not cover is told by every run."""
 
     epsilon: Annotated[float, Field(gt=0)] = 8.0
-    """Most that all steps together may spend; smaller is more private, and noisier."""
+    """Most that all steps together may spend; smaller is more private, and noisier. Above 10 it is warned of."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     """Probability that the bound by epsilon does not hold; far below one over the number of training samples."""
     clip: Annotated[float, Field(gt=0)] = 1.0
