@@ -5,6 +5,7 @@ import signal
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from opacus.accountants import RDPAccountant
@@ -13,12 +14,15 @@ from cohorts import linear, prepared
 from isthmus import VAE, Autoencoder, Training, fit, load, registry, split
 from isthmus.data.batches import samples
 from isthmus.errors import RecipeError
+from isthmus.report.blocks import Prose
+from isthmus.report.private import privacy_section
 from isthmus.share.attack import scored, threshold
 from isthmus.share.audit_losses import losses
+from isthmus.share.audit_report import MEMBERSHIP, Report
 from isthmus.training import engine, private
 from isthmus.training.checkpoint import Keeper
 from isthmus.training.private_steps import Privately, rows
-from isthmus.training.settings import Private, upward
+from isthmus.training.settings import Private, hardly_private, upward
 from isthmus.types import Modality, Spec
 
 NAMES = registry.names()
@@ -268,6 +272,25 @@ def test_few_samples_are_warned_about_in_numbers(caplog):
     fit(Autoencoder(**SMALL), linear(n=21), training=settings())
     assert "private training of 21 samples: sample rate 1.000, 4 steps, noise multiplier" in caplog.text
     assert "times the largest signal" in caplog.text
+    assert "next to nothing" not in caplog.text
+
+
+def test_an_epsilon_that_promises_nothing_is_said_in_log_report_and_audit(caplog):
+    private.begin(built("autoencoder"), settings(epochs=1, epsilon=1e6), 5000)
+    assert "training.private.epsilon: epsilon 1e+06 promises next to nothing" in caplog.text
+    assert [hardly_private(e) for e in (0.5, 8.0, 10.0)] == ["", "", ""]
+    for epsilon, weak in ((8.0, False), (10.5, True)):
+        spent = {"epsilon": epsilon, "delta": 1e-5, "not_covered": ["a"]}
+        blocks = privacy_section(spent).blocks
+        assert [b.text for b in blocks if isinstance(b, Prose)] == (
+            [f"E{hardly_private(epsilon)[1:]}."] if weak else []
+        )
+        rows = pd.DataFrame([["threshold", "this model", 0.7, 0.6, 0.8, 0.1, 0.0, 0.2, 9, 9]], columns=MEMBERSHIP)
+        found = Report("m", 9, 9, 2, 0, rows, pd.DataFrame(), pd.DataFrame(), {}, {}, privacy=spent)
+        words = " ".join(found.words)
+        assert ("promises next to nothing" in words) == weak
+        assert ("bounds what any attack" in words) != weak
+        assert any("epsilon up to 10" in r for r in found.remedies) == weak
 
 
 def test_privacy_keeps_an_overfitted_model_from_telling_its_samples():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isthmus.report.blocks import Facts, Items, Section
-from isthmus.training.settings import upward
+from isthmus.report.blocks import Facts, Items, Prose, Section
+from isthmus.training.settings import hardly_private, upward
 
 __all__ = ["privacy_section"]
 
@@ -21,4 +21,6 @@ def privacy_section(privacy: Mapping[str, Any] | None) -> Section:
     shown = {k.replace("_", " "): f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items()}
     shown["epsilon"] = upward(float(privacy["epsilon"]))
     items = tuple(str(s) for s in privacy.get("not_covered", ()))
-    return Section("Private training", (Facts(shown), Items(items)), LEAD)
+    weak = hardly_private(float(privacy["epsilon"]))
+    said = (Prose(f"{weak[0].upper()}{weak[1:]}."),) if weak else ()
+    return Section("Private training", (*said, Facts(shown), Items(items)), LEAD)

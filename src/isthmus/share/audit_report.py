@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.share.attack import Roc
-from isthmus.training.settings import upward
+from isthmus.training.settings import hardly_private, upward
 
 __all__ = ["MEMBERSHIP", "Report"]
 
@@ -99,7 +99,9 @@ class Report:
             said.append("With so few samples that share rests on a handful of them, as its interval says.")
         if self.privacy:
             spent = f"epsilon {upward(self.privacy['epsilon'], 2)} at delta {self.privacy['delta']:g}"
-            said.append(f"It was trained privately: {spent} bounds what any attack on its weights can find.")
+            weak = hardly_private(float(self.privacy["epsilon"]))
+            bounds = weak or f"{spent} bounds what any attack on its weights can find"
+            said.append(f"It was trained privately{', but' if weak else ':'} {bounds}.")
         return said
 
     def _attribute_words(self) -> list[str]:
@@ -141,8 +143,11 @@ class Report:
                 "model.latent), more dropout and weight decay, a larger model.beta, more training samples. Each lowers "
                 "what is remembered without a guarantee."
             )
-            if not self.privacy:
-                found.append("Private training (training.private) bounds what weights tell, whatever the attack.")
+            if not self.privacy or hardly_private(float(self.privacy["epsilon"])):
+                found.append(
+                    "Private training (training.private, with an epsilon up to 10) bounds what weights tell, whatever "
+                    "the attack."
+                )
             else:
                 found.append(
                     "What private training leaves is told by what it does not cover: leave out steps that learn means "
