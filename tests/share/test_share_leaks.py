@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from isthmus.data.targets import covariate_of, encoded
 from isthmus.errors import DataError, RecipeError
 from isthmus.report.table import to_csv
 from isthmus.share import bundling, tabling, verifying
@@ -17,7 +18,7 @@ from isthmus.share.harmless import WITHHELD, line, message
 from isthmus.share.house import House
 from isthmus.share.keys import Key, keygen
 from isthmus.share.logs import log_text
-from isthmus.share.policy import load_policy
+from isthmus.share.policy import generalised, load_policy
 from isthmus.share.renaming import Renamer, named, pseudonymise
 from isthmus.share.reversing import _restored
 from isthmus.share.rounding import losses
@@ -143,6 +144,26 @@ def test_annotations_of_new_samples_stay_as_far_as_the_policy_shares_them(tmp_pa
     if kept:
         assert found.obs["age"].astype(object).fillna("").tolist() == ["40-<50"] * 5 + [""] * 3
         assert "3 of 8 samples lose their annotations" in caplog.text
+
+
+@pytest.mark.parametrize("bins", [10, 0.25, [-5, 1e-7, 60]])
+def test_a_model_that_was_told_numbers_takes_the_middles_of_their_bins(bins, caplog):
+    age = pd.Series([-7.25, 0.0, 41.0, 49.5, 1e13, np.nan], list("abcdef"), name="age")
+    by = covariate_of(age[:4], "test")
+    told = encoded(pd.DataFrame({"age": age}), by)
+    assert "middle" not in caplog.text
+    coarse = generalised(pd.DataFrame({"age": age}), load_policy({"columns": {"age": {"bins": bins}}}))
+    found = encoded(coarse.astype("category"), by)
+    assert "5 samples have ranges of 'age'" in caplog.text
+    low = np.floor(age / bins) * bins if not isinstance(bins, list) else [0, -2.5 + 5e-8, 30, 30, 0, 0]
+    expected = np.array([-5, low[1], low[2], low[3], 60, 0]) if isinstance(bins, list) else low + bins / 2
+    expected = np.nan_to_num((expected - by.mean) / by.sd)
+    expected[5] = 0.0
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-5)
+    assert told.shape == found.shape
+    for wrong in ("old", "40-50", "<x"):
+        with pytest.raises(DataError, match=r"confounders: age: holds no numbers(?s:.*)leave the column out"):
+            encoded(pd.DataFrame({"age": ["40-<50", wrong]}), by)
 
 
 def test_bags_are_refused_before_anything_is_read(tmp_path):

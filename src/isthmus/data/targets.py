@@ -6,6 +6,7 @@ Survival is read by `isthmus.data.outcome`.
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from isthmus.labels import Covariate, Target
 __all__ = ["column", "covariate_of", "encoded", "is_number", "numbers", "target_values"]
 
 log = logging.getLogger("isthmus.data")
+NUMBER = r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
+RANGE = re.compile(rf"{NUMBER}-<{NUMBER}|<{NUMBER}|>={NUMBER}")
+"""How a policy of sharing writes the bins of numbers: 40-<50, and <40 and >=70 at the ends."""
 
 
 def column(obs: pd.DataFrame, name: str, where: str) -> pd.Series:
@@ -108,6 +112,7 @@ def encoded(obs: pd.DataFrame, covariate: Covariate) -> np.ndarray:
         return np.zeros((len(obs), covariate.width), dtype=np.float32)
     values = obs[covariate.name]
     if not covariate.classes:
+        values = values if is_number(values) else _middles(values)
         found = (numbers(values, f"confounders: {covariate.name}") - covariate.mean) / covariate.sd
         return np.nan_to_num(found).astype(np.float32)[:, None]
     codes = class_codes(values, covariate.classes)
@@ -115,3 +120,23 @@ def encoded(obs: pd.DataFrame, covariate: Covariate) -> np.ndarray:
         log.warning("%d samples have no class of %r known to the model: the mean of train", strange, covariate.name)
     made = np.eye(len(covariate.classes))[codes] - np.asarray(covariate.shares)
     return np.where(codes[:, None] >= 0, made, 0.0).astype(np.float32)
+
+
+def _middles(values: pd.Series) -> pd.Series:
+    """Ranges as numbers: the middle of each, the only end of those that are open.
+
+    Raises
+    ------
+    DataError
+        A value is neither a number nor a range.
+    """
+    texts = values.astype(object).where(values.notna(), None)
+    read = [None if v is None else RANGE.fullmatch(str(v).strip()) for v in texts]
+    if bad := [v for v, match in zip(texts, read, strict=True) if v is not None and match is None]:
+        hint = "leave the column out of obs: the mean of train then stands for it"
+        wanted = "numbers, or ranges such as 40-<50 (the model was told numbers)"
+        raise DataError("holds no numbers", where=f"confounders: {values.name}", met=bad[0], wanted=wanted, hint=hint)
+    if known := sum(match is not None for match in read):
+        log.warning("%d samples have ranges of %r: the middle stands for them, or the only end", known, values.name)
+    ends = [[] if match is None else [float(end) for end in match.groups() if end] for match in read]
+    return pd.Series([np.mean(e) if e else np.nan for e in ends], values.index, dtype=np.float64, name=values.name)
