@@ -1,5 +1,6 @@
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.report.table import cell, raw, shown, to_csv
+import isthmus
+from isthmus.report.table import cell, raw, read_csv, save_csv, shown, to_csv
 from isthmus.share.safety import _runs
 
 TEXTS = st.text() | st.text(alphabet="=+-@;\t\r\n '1ae,\"\uff1d")
@@ -67,3 +69,23 @@ def test_the_first_rows_are_shown_by_column():
     assert [h.text for h in seen.heads] == ["R²", "some name"]
     assert seen.numeric == (True, False)
     assert [[c.text for c in row] for row in seen.rows] == [["0", "a"], ["1", "b"], ["2", "a"]]
+
+
+def test_what_is_saved_is_read_as_it_was_and_holds_no_formula(tmp_path):
+    table = pd.DataFrame({
+        "=study": ["@a", "null", "NA", "-0.5x"], "value": [0.1 + 0.2, np.nan, 1e-300, -2.0],
+        "done": [True, False, True, True], "number": [1, 2, 3, 4], "pruned": [True, None, "=1+1", 3],
+    })  # fmt: skip
+    save_csv(table, tmp_path / "trials.csv")
+    assert not _runs((tmp_path / "trials.csv").read_text(encoding="utf-8"))
+    again = read_csv(tmp_path / "trials.csv")
+    text = table["pruned"].map(str).where(table["pruned"].notna())
+    pd.testing.assert_frame_equal(again, table.assign(pruned=text), check_dtype=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["trials.csv"]
+
+
+def test_every_table_with_names_in_it_goes_through_the_writer_that_neutralises():
+    package = Path(isthmus.__file__).parent
+    plain = {str(p.relative_to(package)) for p in package.rglob("*.py") if ".to_csv(" in p.read_text(encoding="utf-8")}
+    own = {"data/simulate.py", "data/bag_write.py", "results.py"}  # simulated names; what is read back; names of losses
+    assert plain == own | {"report/page.py"}

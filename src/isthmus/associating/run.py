@@ -25,7 +25,7 @@ from isthmus.experiment import cohort, timed
 from isthmus.folder import Signals, growing
 from isthmus.report import page
 from isthmus.report.associate import associate_page
-from isthmus.report.table import to_csv
+from isthmus.report.table import save_csv
 
 __all__ = ["Associated", "associate"]
 
@@ -146,8 +146,7 @@ def _write(folder: Path, keys: Associating, found: Direct, lines: Lines, evidenc
 def save_tables(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
     """A csv of each; names that a spreadsheet would run as formulas begin with an apostrophe."""
     for name, frame in frames.items():
-        with atomic(folder / f"{name}.csv") as new:
-            new.write_bytes(to_csv(frame).encode())
+        save_csv(frame, folder / f"{name}.csv")
 
 
 def _metrics(found: Direct, lines: Lines) -> dict[str, float | str]:

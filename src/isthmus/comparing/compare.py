@@ -31,6 +31,7 @@ from isthmus.prepare.step import get
 from isthmus.recipe import Recipe, load_recipe, parse_recipe, versions
 from isthmus.report import page
 from isthmus.report.compare import CompareResults, compare_page
+from isthmus.report.table import save_csv
 from isthmus.supervising import supervision_of
 from isthmus.workers import Job, Progress, Record, run_jobs
 
@@ -329,8 +330,7 @@ def _written(plan: Plan, runs: pd.DataFrame, rows: pd.DataFrame | None, folder: 
     for name, table in (("leaderboard", board), ("runs", runs), ("rows", rows)):
         if table is None:
             continue
-        with atomic(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
+        save_csv(table, folder / f"{name}.csv")
     with timed("report"):
         page.write(compare_page(results), folder)
     return Compared(board, runs, said, folder / "report.html", rows)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from isthmus.data.cohort import build, combinations
 from isthmus.data.table import aligned
-from isthmus.data.write import atomic, write
+from isthmus.data.write import write
 from isthmus.errors import DataError, ModelError, RecipeError, closest
 from isthmus.experiment import timed
 from isthmus.folder import CELLS, FITS, Signals, growing
@@ -36,6 +36,7 @@ from isthmus.imputing.work import read_cohort
 from isthmus.recipe import versions
 from isthmus.report import page
 from isthmus.report.impute import ImputeResults, impute_page
+from isthmus.report.table import save_csv
 from isthmus.workers import Progress
 
 __all__ = ["Imputed", "impute"]
@@ -193,8 +194,7 @@ def _write(
         save_imputer(fillers, folder / IMPUTER)
     except ModelError as error:
         log.warning("the fitted imputer is not saved: %s", error)
-    with atomic(folder / "scores.csv") as temporary:
-        scores.to_csv(temporary, index=False)
+    save_csv(scores, folder / "scores.csv")
 
 
 def _metrics(studies: list[Study]) -> dict[str, float | str]:

@@ -6,10 +6,12 @@ import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from isthmus.data.write import atomic
 from isthmus.plot.style import number, printable
 
 LONGEST_CELL = 60
@@ -106,6 +108,20 @@ def to_csv(frame: pd.DataFrame) -> str:
     """The whole table as CSV; text that a spreadsheet would take for a formula gets an apostrophe (see `raw`)."""
     columns = [[_neutral(v) for v in frame.iloc[:, k].tolist()] for k in range(frame.shape[1])]
     return written([[_neutral(str(c)) for c in frame.columns], *zip(*columns, strict=True)])
+
+
+def save_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write `to_csv` of a table, whole or not at all."""
+    with atomic(path) as new:
+        new.write_bytes(to_csv(frame).encode())
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A table that `save_csv` wrote: names and text as they were, also those that are called `null` or `NA`."""
+    found = pd.read_csv(path, low_memory=False, keep_default_na=False, na_values=[""]).rename(columns=raw)
+    for column in found.columns[[not pd.api.types.is_numeric_dtype(t) for t in found.dtypes]]:
+        found[column] = found[column].map(lambda v: raw(v) if isinstance(v, str) else v)
+    return found
 
 
 def written(rows: Iterable[Sequence[object]]) -> str:

@@ -24,6 +24,7 @@ from isthmus.experiment import cohort, timed
 from isthmus.folder import FITS, JOURNAL, Signals, growing, nothing_to_resume
 from isthmus.recipe import Recipe, load_recipe, parse_recipe
 from isthmus.report import page
+from isthmus.report.table import read_csv, save_csv
 from isthmus.report.tune import TuneResults, tune_page
 from isthmus.tuning.bench import Bench, Division, divisions
 from isthmus.tuning.crew import Crew, Unexpected
@@ -132,7 +133,7 @@ def tune(
     out, text = Path(out), whole.text()
     if resume and nothing_to_resume(out, text):
         log.warning("%s is complete: nothing to resume", out)
-        return Tuned(out / "report.html", load_recipe(out / "best.yaml"), pd.read_csv(out / "trials.csv"))
+        return Tuned(out / "report.html", load_recipe(out / "best.yaml"), read_csv(out / "trials.csv"))
     signals = Signals()
     with signals.caught(), quiet(), growing(out, text, resume=resume, overwrite=overwrite) as folder:
         outcome = _carry_out(plan, folder)
@@ -290,7 +291,7 @@ def _outcome(plan: Plan, parts: Sequence[Part], refits: pd.DataFrame, larger: di
 
 
 def _write(folder: Path, outcome: Outcome, space: Space) -> None:
-    outcome.trials.to_csv(folder / "trials.csv", index=False)
+    save_csv(outcome.trials, folder / "trials.csv")
     (folder / "best.yaml").write_text(outcome.best.text(), encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(outcome.metrics(), indent=1) + "\n", encoding="utf-8")
     results = TuneResults(
