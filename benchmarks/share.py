@@ -49,6 +49,8 @@ def example(refits: int) -> None:
         print(f"reversed model is the run's, byte by byte, but for the losses of its history: {same}")
         with as_folder(bundle) as folder:
             manifest = json.loads((folder / "manifest.json").read_bytes())
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            print(f"unpacked, as it is looked through: {size / 1e6:.1f} MB")
         for part in ("words", "left_out", "disclosure", "canary", "audit", "risks", "a_reader_can_still_learn"):
             print(part, json.dumps(manifest[part], indent=1))
 
