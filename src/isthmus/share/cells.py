@@ -4,7 +4,8 @@ A count below the smallest allowed is suppressed. That is not enough where total
 left of the total. So further cells are suppressed until nobody who knows every cell that is printed, every total, and
 that counts are not negative can bound a suppressed small count to a range narrower than the smallest allowed
 count. Bounds are those of the linear programme min, max x_i subject to A x = totals, x >= 0 (the feasibility interval;
-Cox, J. Am. Stat. Assoc. 90, 1995, doi:10.1080/01621459.1995.10476515); of the cells that help the smallest is taken.
+Cox, Network models for complementary cell suppression, J. Am. Stat. Assoc. 90, 1453-1462, 1995); of the cells that
+help the smallest is taken.
 
 Zeros stay: they are known to be nobody. (With one class empty for everyone a reader learns that; see docs.)
 """
