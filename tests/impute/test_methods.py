@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 from sklearn.base import clone
 from sklearn.impute import KNNImputer
 
 from isthmus.errors import DataError, RecipeError
-from isthmus.impute.imputer import make, names
+from isthmus.impute.imputer import Imputer, make, names
+from isthmus.impute.methods.blend import _weights
 
 NAMES = [n for n in names() if make(n)[1].available()]
 FROM_SOURCE = [n for n in NAMES if "source" in make(n)[1].reads]
@@ -240,6 +242,37 @@ def test_correlated_features_find_the_neighbour():
         for m in ("correlated_features", "knn")
     }
     assert off["correlated_features"] < 0.01 < off["knn"]
+
+
+class Says(Imputer):
+    """A member of a blend whose answer is given."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def learn(self, x, source, classes):
+        """Nothing to learn."""
+
+    def predict(self, x, source, classes):
+        return self.said
+
+
+def test_the_weights_of_a_blend_are_non_negative_least_squares():
+    rng = np.random.default_rng(0)
+    truth, shared = rng.normal(size=(2, 40, 12))
+    said = {
+        "a": truth + shared + rng.normal(size=truth.shape),
+        "b": 0.5 * truth + rng.normal(size=truth.shape),
+        "c": truth + 2 * shared,
+        "d": shared + 0.2 * rng.normal(size=truth.shape),
+    }
+    hide = rng.random(truth.shape) < 0.3
+    found = _weights({m: Says(s).fit(truth) for m, s in said.items()}, truth, hide, None)
+    mean = truth.mean(axis=0)
+    design = np.stack([(s - mean)[hide] for s in said.values()], axis=1)
+    left = (truth - mean)[hide]
+    assert np.linalg.lstsq(design, left)[0].min() < -0.1  # so the bound is felt
+    np.testing.assert_allclose(list(found.values()), nnls(design, left)[0], atol=1e-9)
 
 
 def test_a_blend_is_no_worse_than_its_worst_member_and_near_its_best():
