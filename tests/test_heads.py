@@ -238,11 +238,13 @@ def test_a_resumed_training_with_a_cox_head_is_bit_identical(tmp_path):
         ({"kind": "class", "column": "one"}, DataError, "fewer than two classes"),
         ({"kind": "value", "column": "flat"}, DataError, "does not vary"),
         ({"kind": "cox", "time": "months", "event": "never"}, DataError, "no event in train"),
+        ({"kind": "cox", "time": "nought", "event": "dead"}, DataError, "no time above 0 in train"),
+        ({"kind": "cox", "time": "months", "event": "dead", "strata": "own"}, DataError, "nothing can be compared"),
     ],
 )
 def test_wrong_heads_are_refused_in_one_line(head, error, match):
     mdata = cohort(n=40)
-    mdata.obs = mdata.obs.assign(one="x", flat=1.0, never=0)
+    mdata.obs = mdata.obs.assign(one="x", flat=1.0, never=0, nought=0, own=[f"c{i}" for i in range(40)])
     with pytest.raises(error, match=match) as refused:
         ist.fit(MODEL, mdata, heads={"h": head}, training=QUICK)
     assert "heads.h" in str(refused.value)

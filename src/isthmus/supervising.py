@@ -12,7 +12,7 @@ import pandas as pd
 from isthmus.architecture import Architecture
 from isthmus.config import Config, validate
 from isthmus.data.batches import Samples
-from isthmus.data.obs import class_names
+from isthmus.data.obs import class_codes, class_names
 from isthmus.data.targets import column, covariate_of, numbers, target_values
 from isthmus.errors import DataError, RecipeError, closest
 from isthmus.losses import time_bins
@@ -169,13 +169,28 @@ def _survival_targets(made: str, head: Head, obs: pd.DataFrame) -> tuple[Target,
     if not np.nansum(event):
         hint = "event: 1 where it happened; a column that is 1 where observation ended goes by censoring:"
         raise DataError("has no event in train", where=f"{where}: {columns[1]}", met=0, wanted="some", hint=hint)
+    if not np.nanmax(time) > 0:
+        raise DataError("has no time above 0 in train", where=f"{where}: {columns[0]}", met=0, wanted="some")
     if head.kind == "discrete":
         edges = time_bins.edges(time, event, bins=head.bins)
         target = Target(made, "survival", (), columns, target.turned, edges=tuple(map(float, edges)))
     if head.strata is None:
         return (target,)
-    strata = _classes(column(obs, head.strata, f"{where}.strata"), f"{where}.strata: {head.strata}")
+    values = column(obs, head.strata, f"{where}.strata")
+    strata = _classes(values, f"{where}.strata: {head.strata}")
+    codes = class_codes(values, strata)
+    if not any(_compared(time[codes == k], event[codes == k]) for k in range(len(strata))):
+        raise DataError(
+            "no event in train has another sample of its stratum at risk, so that nothing can be compared",
+            where=f"{where}.strata: {head.strata}", met=f"{len(strata)} strata", wanted="fewer, larger ones",
+        )  # fmt: skip
     return target, Target(f"{made}/strata", "class", strata, (head.strata,))
+
+
+def _compared(time: np.ndarray, event: np.ndarray) -> bool:
+    """Whether somebody else was still at risk at an event."""
+    happened = time[event > 0]
+    return bool(happened.size) and int((time >= happened.min()).sum()) > 1
 
 
 def _confounder(covariate: Covariate) -> Target:

@@ -44,3 +44,5 @@ def test_wrong_columns_are_named():
         survival_of(OBS.assign(months=[-1.0, 2, 3, 4]), time="months", event="dead")
     with pytest.raises(DataError, match="is no column of times"):
         survival_of(OBS, time="status", event="dead")
+    with pytest.raises(DataError, match=rf"met 'unknown'[\s\S]*sample {OBS.index[1]}"):
+        survival_of(OBS.assign(months=["1.5", "unknown", "3", None]), time="months", event="dead")

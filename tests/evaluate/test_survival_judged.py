@@ -106,6 +106,11 @@ def test_unknown_outcomes_and_risks_are_left_out_of_all():
     np.testing.assert_allclose(found.scores["harrell"], fewer.scores["harrell"])
     censored = fold.test * [1, 0]
     assert judged(replace(fold, test=censored)) is None
+    early = replace(fold, train=fold.train * [0, 1], test=fold.test * [0, 1])
+    assert survival.judge([early], model="VAE", resamples=10) is None
+    few = np.vstack([fold.train[:9], [[0.0, 1.0]]])  # so few that nobody else is left at its horizon
+    small = replace(fold, train=few, risks={k: (a[:10], b) for k, (a, b) in fold.risks.items()})
+    assert survival.judge([small], model="VAE", resamples=10).horizon > 0
 
 
 def test_a_horizon_beyond_observation_is_cut_and_told(caplog):

@@ -76,8 +76,12 @@ def survival_of(
         if column not in obs.columns:
             raise RecipeError("no such column in obs", where=where, met=column, hint=closest(column, obs.columns))
     if not pd.api.types.is_numeric_dtype(obs[time]) or pd.api.types.is_bool_dtype(obs[time]):
-        met = next(iter(obs[time].dropna()), None)
-        raise DataError("is no column of times", where=f"{where}, column {time!r}", met=met, wanted="numbers")
+        known = obs[time].dropna()
+        words = known[pd.to_numeric(known.astype(str), errors="coerce").isna()]
+        met, hint = next(iter([*words, *known]), None), f"sample {words.index[0]}" if len(words) else ""
+        raise DataError(
+            "is no column of times", where=f"{where}, column {time!r}", met=met, wanted="numbers", hint=hint
+        )
     times = obs[time].to_numpy(dtype=np.float64, na_value=np.nan)
     if (wrong := np.flatnonzero((times < 0) | np.isinf(times))).size:
         raise DataError(

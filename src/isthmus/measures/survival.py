@@ -123,7 +123,7 @@ def survival_found(
             seed=seed,
         )
         if judged is None:
-            log.warning("head %s: no event among the test samples: nothing is measured of it", head)
+            log.warning("head %s: no event among the test samples, or no time above 0: nothing is measured of it", head)
         else:
             found[head] = judged
     return found

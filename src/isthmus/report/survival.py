@@ -186,6 +186,7 @@ def _ranges(rows: pd.DataFrame, key: str) -> list[str]:
         return ["–"] * len(rows)
     found = []
     for low, high in zip(rows[f"{key}_lower"], rows[f"{key}_upper"], strict=True):
+        low, high = low + 0.0, high + 0.0  # -0 is 0
         text = f"{low:.3f}–{high:.3f}" if low >= 0 else f"{low:.3f} to {high:.3f}"
         text = text if np.isfinite(low) and np.isfinite(high) else "–"
         found.append(text.replace("-", "\u2212"))

@@ -183,12 +183,12 @@ def judge(
     Returns
     -------
     Judged or None
-        None where no event is known among the test samples.
+        None where no event is known among the test samples, or no time above 0.
     """
     known = [f for f in (f.complete() for f in folds) if f.test[:, 1].any()]
-    if not known:
+    end = min((_end(f, horizon) for f in known), default=0.0)
+    if not end > 0:
         return None
-    end = min(_end(f, horizon) for f in known)
     test, names = np.vstack([f.test for f in known]), [model, *(n for n in known[0].risks if n != model)]
     curves, over_time = _over_time(known, [*names, NOBODY], end)
     scores = _scores(known, names, horizon=end, resamples=resamples, seed=seed)
@@ -208,7 +208,7 @@ def judge(
 
 def _end(fold: Fold, horizon: float | int | None) -> float:
     """The horizon, or the last time at which some of train are not censored: of later ones nothing is known."""
-    wanted = reach(fold.train[:, 0]) if horizon is None else float(horizon)
+    wanted = (reach(fold.train[:, 0]) or float(fold.train[:, 0].max())) if horizon is None else float(horizon)
     g = censoring_curve((fold.train[:, 0], fold.train[:, 1]))
     last = float(g.time[g.value > 0].max(initial=g.time[0]))
     if horizon is not None and last < wanted:
