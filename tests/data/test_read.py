@@ -129,6 +129,9 @@ TWO = "id,a,b\ns1,1,2\n"
         ("id;a;b\ns1;1,5;2\n", {}, 'pass decimal=","'),
         ('id,a,b\ns1,"1,5",2\n', {}, 'pass decimal=","'),
         ("id;a\ns1;1.5\n", {"decimal": ","}, "is no number; met '1.5'"),
+        ("id,a,b\ns1,1,n/a\n", {}, "missing is an empty cell or one of NA, NaN,"),
+        ("id,batch,b\ns1,first,1\n", {}, "drop: [COLUMN] leaves a column of words out"),
+        ("# made by us\nid,a,b\ns1,1,2\n", {}, "the first line looks like a comment"),
         ("id,a,b\ns1,1,inf\n", {}, "row 's1', column 'b': is infinite"),
         ("id,a,b\ns1,1,2\ns2,NA,-Infinity\n", {}, "row 's2', column 'b'"),
         ("id,a,b\ns1,1,2\ns1,1,2\ns1,1,2\n", {}, "2 sample ids are not unique; met 's1'"),
@@ -584,3 +587,24 @@ def test_what_has_no_ids_is_no_table(what):
 def test_what_is_no_cohort_is_one_line():
     with pytest.raises(DataError, match=r"is no cohort; met .*ndarray"):
         accepted.cohort(np.ones((3, 2)), ("rna",))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("001", "1"), ("1", "1.0"), ("TCGA.A1.01", "tcga-a1-1"), ("P 7", "P_07"), ("A.01", "A-01")]
+)
+def test_ids_that_a_spreadsheet_rewrote_are_warned_of(tmp_path, caplog, first, second):
+    x = put(tmp_path, "x.csv", f"id,a\nboth,1\n{first},2\n")
+    y = put(tmp_path, "y.csv", f"id,b\nboth,1\n{second},2\n")
+    with caplog.at_level(logging.WARNING, "isthmus"):
+        read({"x": x, "y": y})
+    assert f"y: 1 sample ids look like ids of other tables, such as {second!r} and {first!r}" in caplog.text
+    with pytest.raises(DataError, match=f"'{first}' and '{second}' look alike: write ids in the same way"):
+        read({"x": pd.DataFrame({"a": [1.0]}, index=[first])}, obs=pd.DataFrame({"c": [1]}, index=[second]))
+
+
+def test_ids_that_are_meant_to_differ_are_not_warned_of(tmp_path, caplog):
+    x = put(tmp_path, "x.csv", "id,a\ns1,1\ns01,2\ns2,3\nt10,4\n")
+    y = put(tmp_path, "y.csv", "id,b\ns1,1\ns3,2\nt1,5\n")
+    with caplog.at_level(logging.WARNING, "isthmus"):
+        read({"x": x, "y": y})
+    assert not caplog.text

@@ -307,3 +307,16 @@ def test_the_folds_of_the_published_numbers(real):
     train, test = pairs[0]
     assert not set(train.obs_names) & set(test.obs_names)
     np.testing.assert_array_equal(test["mirna"].X, mdata["mirna"][test.obs_names].X)
+
+
+def test_classes_too_rare_for_every_part_are_named_and_samples_without_a_class_are_none(caplog):
+    table = pd.DataFrame({"kind": ["a"] * 8 + ["rare", None]}, index=[f"s{i}" for i in range(10)])
+    with caplog.at_level(logging.WARNING, "isthmus"):
+        assign(table, (0.6, 0.2, 0.2), stratify="kind")
+    assert (
+        "1 classes of 'kind' have fewer samples than the 3 parts, so that some parts lack them: 'rare'" in caplog.text
+    )
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "isthmus"):
+        assign(table.drop("s8"), (0.6, 0.2, 0.2), stratify="kind")
+    assert not caplog.text

@@ -14,6 +14,7 @@ import pandas as pd
 from isthmus.data.bags import STORE, is_bag
 from isthmus.data.cohort import union
 from isthmus.data.containers import refuse_twice
+from isthmus.data.lookalike import hint_of, warn_of_lookalikes
 from isthmus.data.tables import Grid
 from isthmus.errors import DataError, listed
 
@@ -109,7 +110,7 @@ def _side(name: str, grid: Grid, known: pd.Index | None, *, last: bool, bags: Ma
         where=grid.where,
         met=None,
         wanted=f"such as {listed(known)}",
-        hint=f"{met}\n{HINT}, or id_column: if its ids are in another column",
+        hint=f"{met}\n" + (hint_of(grid.rows, known) or f"{HINT}, or id_column: if its ids are in another column"),
     )
 
 
@@ -124,9 +125,8 @@ def _adata(grid: Grid, name: str) -> ad.AnnData:
 
 
 def _no_common(where: str, a: pd.Index, b: pd.Index) -> DataError:
-    return DataError(
-        "share no sample id", where=where, met=None, hint=f"one has {listed(a)}\nanother has {listed(b)}; {HINT}"
-    )
+    hint = f"one has {listed(a)}\nanother has {listed(b)}; {hint_of(b, a) or HINT}"
+    return DataError("share no sample id", where=where, met=None, hint=hint)
 
 
 def _not_of(where: str, bags: str, others: str) -> DataError:
@@ -135,7 +135,7 @@ def _not_of(where: str, bags: str, others: str) -> DataError:
 
 
 def check_overlap(modalities: Mapping[str, ad.AnnData], obs: pd.DataFrame | None) -> None:
-    """Refuse modalities that share no sample; warn of ids that differ in case only.
+    """Refuse modalities that share no sample; warn of ids that seem to be written in two ways.
 
     Modalities that do not overlap may still make a cohort where the obs table knows samples of each.
 
@@ -158,6 +158,7 @@ def check_overlap(modalities: Mapping[str, ad.AnnData], obs: pd.DataFrame | None
     for m in [m for m in ids if len(ids) > 1 and not any(ids[m].isin(ids[o]).any() for o in ids if o != m)]:
         log.warning("%s: none of its samples is in another modality", m)
     every = union(modalities)
+    warn_of_lookalikes(({} if obs is None else {"obs": obs.index}) | ids)
     folded = pd.Series(every.str.casefold(), index=every)
     if (again := folded.duplicated(keep=False)).any():
         alike = folded[again].sort_values(kind="stable").index
@@ -177,6 +178,7 @@ def merged_obs(modalities: Mapping[str, ad.AnnData], given: pd.DataFrame | None,
         if not len(known):
             hint = f"{where} has {listed(given.index)}\nthe modalities have {listed(ids)}"
             hint += f"; {WHOSE}" if any(STORE in a.uns for a in modalities.values()) else ""
+            hint += f"; {alike}" if (alike := hint_of(ids, given.index)) else ""
             raise DataError("names none of the modalities' samples", where=where, hint=hint)
         if gone := len(given) - len(known):
             log.info("%d rows of %s have no modality and are left out", gone, where)

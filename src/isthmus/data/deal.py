@@ -16,7 +16,7 @@ from math import gcd
 import numpy as np
 import pandas as pd
 
-from isthmus.errors import DataError, RecipeError, closest
+from isthmus.errors import DataError, RecipeError, closest, listed
 
 log = logging.getLogger("isthmus.data")
 
@@ -88,9 +88,10 @@ def numbers(obs: pd.DataFrame, shares: tuple[int, ...], *, columns: dict[str, st
 def strata_of(column: pd.Series, parts: int) -> np.ndarray:
     """The class of each sample; says where a class is too rare to be in every part."""
     codes, missing = codes_of(column)
-    counts = np.bincount(codes)
-    if rare := int(((counts > 0) & (counts < parts)).sum()):
-        log.warning("split: %d values of %r have fewer samples than there are parts", rare, column.name)
+    counts = as_text(column).value_counts()
+    if len(rare := counts[counts < parts]):
+        what = "split: %d classes of %r have fewer samples than the %d parts, so that some parts lack them: %s"
+        log.warning(what, len(rare), column.name, parts, listed(rare.index))
     if missing.any():
         log.info("split: %d samples without %r are a class of their own", missing.sum(), column.name)
     return codes

@@ -59,6 +59,9 @@ def refuse_cell(text: str, where: str, decimal: str = ".") -> DataError:
         hint = 'if the comma is a decimal mark, pass decimal=","'
     elif decimal == "," and "." in text:
         hint = 'the decimal mark was given as ","; is it "."?'
+    elif not any(c.isdigit() for c in text):
+        known = ", ".join(m for m in MISSING if m)
+        hint = f"missing is an empty cell or one of {known}; drop: [COLUMN] leaves a column of words out"
     return DataError(
         "is no number", where=where, met=text, wanted="a number, or nothing for a missing value", hint=hint
     )
