@@ -435,6 +435,7 @@ def test_a_key_is_refused_where_others_could_read_it(tmp_path):
         ({"columns": {"agee": {"bins": 10}}}, "not there"),
         ({"columns": {"kind": {"bins": 10}}}, "something else than numbers"),
         ({"columns": {"clinic": {"date": "year"}}}, "without a year"),
+        ({"columns": {"age": {"bins": [40, 40]}}}, "an edge of bins occurs twice"),
         ({"columns": {"age": {"bins": 10, "keep": True}}}, "exactly one"),
         ({"kk": 3}, "unknown key"),
         ({"columns": {"record": "keep"}, "include": ["metadata"]}, "no sample satisfies the policy"),
@@ -505,6 +506,7 @@ def test_what_is_no_run_folder_is_told(site, tmp_path):
     for folder, said in (
         (place / "run" / "model", "is a model"),
         (place / "bundle", "is a bundle already"),
+        (place / "run" / "recipe.yaml", "is a file and no run folder"),
         (place, "lies inside"),
     ):
         with pytest.raises(InputError, match=said):

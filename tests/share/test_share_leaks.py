@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -226,6 +227,21 @@ def report(*areas):
     rows = pd.DataFrame([["threshold", "this model", a, a, a, 0.1, 0.0, 0.2, 9, 9] for a in areas], columns=MEMBERSHIP)
     empty = pd.DataFrame()
     return Report("m", 9, 9, 2, 0, rows, empty, empty, {}, {})
+
+
+def test_features_that_are_told_no_more_than_by_chance_are_not_said_to_be_undone():
+    rows = pd.DataFrame(
+        {
+            "modality": ["rna", "cnv"],
+            "features": [30, 1558],
+            "matched": [1 / 30, 28 / 1558],
+            "chance": [1 / 30, 1 / 1558],
+        }
+    )
+    undone, chance = replace(report(0.7), features=rows)._feature_words()
+    assert undone.startswith("Pseudonyms of features are undone")
+    assert undone.endswith("for cnv 2 % of 1558 (chance 0.064 %).")
+    assert "no more features than by chance are told of rna 3 % of 30 (chance 3.3 %)" in chance
 
 
 def test_the_worst_attack_is_one_that_was_scored_and_a_model_without_any_is_not_audited(tmp_path, monkeypatch):

@@ -417,6 +417,7 @@ def test_every_verb_of_share_has_a_help_of_its_own_and_explains_every_option(ask
     [
         ("keygen", "Missing option"), ("pseudonymise rna=x.csv --out y.csv", "--key: is missing"),
         ("--out k keygen", "share: stands behind an option"), ("--out b", "Missing argument"),
+        ("x.zip --reverse --out b", "the one that the bundle was made with"),
         ("pseudonymise rna={0}/x.csv --key {0}/k --out {0}/k --overwrite", "--out: is what it is to be made from"),
         ("pseudonymise rna={0}/x.csv --key {0}/k --out {0}/y.csv", "x.csv: there is no such file"),
     ],

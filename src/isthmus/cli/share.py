@@ -79,7 +79,7 @@ def pseudonymise(
     from isthmus.share.renaming import NO_POLICY
     from isthmus.share.renaming import pseudonymise as renamed
 
-    sources, secret = _sources(data), _given(key)
+    sources, secret = _sources(data), _given(key, "the one that the bundle was made with")
     if out.exists() and not overwrite:
         raise RecipeError("exists", where=str(out), hint="add --overwrite to replace it")
     paths = [*(sources.values() if isinstance(sources, dict) else [sources]), secret, policy, obs]
@@ -121,7 +121,9 @@ def share(
     """
     if str(what) in VERBS:
         raise RecipeError("stands behind an option", where="share", met=str(what), wanted=f"isthmus share {what} ...")
-    secret = _given(key)
+    secret = _given(
+        key, "the one that the bundle was made with" if reverse else "make one: isthmus share keygen --out KEY"
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun is removed
     if reverse:
         from isthmus.share.reversing import reverse as give_back
@@ -138,10 +140,9 @@ def share(
     typer.echo(made)
 
 
-def _given(key: Path | None) -> Path:
+def _given(key: Path | None, hint: str) -> Path:
     """The key, or where one comes from."""
     if key is None:
-        hint = "make one: isthmus share keygen --out KEY"
         raise RecipeError("is missing", where="--key", wanted="the project's key file", hint=hint)
     return key
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import poisson
 
 from isthmus.share.attack import Roc
 from isthmus.training.settings import hardly_private, upward
@@ -124,14 +125,17 @@ class Report:
         rows = self.features.dropna(subset=["matched"]) if len(self.features) else self.features
         if rows.empty:
             return []
-        told = [
-            f"{r['modality']} {100 * r['matched']:.0f} % of {r['features']} (chance {100 * r['chance']:.2g} %)"
-            for r in rows.to_dict("records")
-        ]
-        return [
-            "Pseudonyms of features are undone by the statistics that the model stores, given a public cohort of the "
-            f"same kind, for {', '.join(told)}."
-        ]
+        told: dict[bool, list[str]] = {True: [], False: []}
+        for r in rows.to_dict("records"):
+            text = f"{r['modality']} {100 * r['matched']:.0f} % of {r['features']} (chance {100 * r['chance']:.2g} %)"
+            found, expected = r["matched"] * r["features"], r["chance"] * r["features"]
+            told[bool(poisson.sf(round(found) - 1, expected) < 0.05)].append(text)
+        given = "the statistics that the model stores, given a public cohort of the same kind"
+        words = {
+            True: f"Pseudonyms of features are undone by {given}, for",
+            False: f"By {given}, no more features than by chance are told of",
+        }
+        return [f"{words[much]} {', '.join(of)}." for much, of in told.items() if of]
 
     @property
     def remedies(self) -> list[str]:

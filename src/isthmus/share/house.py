@@ -156,9 +156,11 @@ def opened(run: str | Path) -> House:
         Its model is.
     """
     folder = Path(run)
+    hint = "share the run folder that it came from, which knows the samples whose names must not leave"
+    if folder.is_file():
+        raise DataError("is a file and no run folder", where=str(folder), hint=hint if folder.suffix == ".zip" else "")
     if not folder.is_dir():
         raise DataError("there is no such run folder", where=str(folder.absolute()))
-    hint = "share the run folder that it came from, which knows the samples whose names must not leave"
     if (folder / MANIFEST).is_file() and FORMAT in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace"):
         raise DataError("is a bundle already", where=str(folder), hint=hint)
     if (folder / MANIFEST).is_file() and not (folder / "model").is_dir():

@@ -63,6 +63,8 @@ class Column(Config):
         given = [self.keep, self.drop, *(getattr(self, k) is not None for k in ("bins", "date", "rare", "levels"))]
         if sum(given) != 1:
             raise ValueError("say exactly one of keep, drop, bins, date, rare and levels")
+        if isinstance(self.bins, tuple) and len(set(self.bins)) < len(self.bins):
+            raise ValueError("an edge of bins occurs twice")
         return self
 
 

@@ -292,9 +292,9 @@ def pseudonymise(
         A modality holds bags: their names are those of files.
     """
     rules = load_policy(policy)
+    names = named(read_key(key), rules)
     if policy is None:
         log.warning(NO_POLICY)
-    names = named(read_key(key), rules)
     for modality in _bags(sources):
         raise RecipeError("holds bags, whose files cannot be pseudonymised", where=f"modality {modality!r}", hint=BAGS)
     if not isinstance(sources, md.MuData) or obs is not None:
