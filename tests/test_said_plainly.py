@@ -307,3 +307,25 @@ def test_what_is_returned_has_a_type_in_every_docstring():
                 continue
             found = re.search(r"(?:Returns|Yields)\n +-+\n( +)(.+)\n( *)", thing.__doc__ or "")
             assert found is None or len(found[3]) > len(found[1]), f"{module.__name__}.{name}"
+
+
+def test_the_first_of_several_sheets_is_named_and_a_wrong_one_too(tmp_path, caplog):
+    frames = [pd.DataFrame({"g": [1.0, 2.0]}, ["a", "b"]) * k for k in (1, 2)]
+    with pd.ExcelWriter(tmp_path / "two.xlsx") as book:
+        for name, frame in zip(("Readme", "Values"), frames, strict=True):
+            frame.to_excel(book, sheet_name=name)
+    path = str(tmp_path / "two.xlsx")
+    assert ist.read({"x": path})["x"].X.ravel().tolist() == [1, 2]
+    assert len(warned(caplog, "'Readme' is read, the first of 2 sheets; sheet names another")) == 1
+    caplog.clear()
+    assert ist.read({"x": {"path": path, "sheet": "Values"}})["x"].X.ravel().tolist() == [2, 4]
+    assert not warned(caplog, "sheets")
+    with pytest.raises(RecipeError, match=r"there is no such sheet; met 'Value'\ndid you mean 'Values'\?"):
+        ist.read({"x": {"path": path, "sheet": "Value"}})
+
+
+def test_a_value_is_met_as_it_was_written():
+    x = ad.AnnData(np.array([[1, -0.066]], dtype=np.float32), pd.DataFrame(index=["s"]), pd.DataFrame(index=["f", "g"]))
+    mdata = build({"x": x})
+    with pytest.raises(DataError, match=r"sample 's', feature 'g': a negative value; met -0\.066;"):
+        Pipeline(["log1p"]).fit(aligned(mdata["x"], mdata.obs_names), "x", ids=mdata.obs_names)

@@ -22,7 +22,7 @@ from isthmus.associating.network import nodes, write_graphml, write_h5ad
 from isthmus.associating.recipe import load_associate_recipe
 from isthmus.associating.run import associate, save_tables
 from isthmus.associating.study import control_cells, control_order
-from isthmus.associating.tables import Tables, in_words, tables
+from isthmus.associating.tables import Tables, in_words, tables, varying
 from isthmus.data.pathways import read_pathways
 from isthmus.errors import DataError, RecipeError
 
@@ -190,6 +190,19 @@ def test_samples_without_a_value_of_the_design_are_left_out_and_told(tmp_path):
     assert made.n_unknown == 5
 
 
+def test_what_is_constant_is_not_tested_and_told(caplog):
+    mdata = ist.simulate(**SIMULATION)
+    x = mdata.mod["gene"].X
+    x[:, 3], x[:, 5] = np.nan, 7.0
+    made = tables(mdata, _parsed(plain()))
+    assert varying(made.x).sum() == 78
+    names = "'gene_0003', 'gene_0005'"
+    assert f"gene: 2 of 80 features are constant or missing and not tested, such as {names}" in caplog.text
+    mdata.mod["metabolite"].X[:] = 1.0
+    with pytest.raises(DataError, match="data: metabolite: holds nothing to correlate with; met '30 features"):
+        tables(mdata, _parsed(plain()))
+
+
 def test_external_evidence_and_annotations_stand_beside(tmp_path):
     links = sorted(planted())
     (tmp_path / "known.csv").write_text("x,y,score\n" + f"{links[0][0]},{links[0][1]},9\ngene_0000,other,1\n")
@@ -237,6 +250,9 @@ def test_a_pair_of_external_evidence_twice_is_told_and_with_two_scores_refused(t
     file.write_text("x,y,score\na,m,2\nb,n,1\na,m,2.0\nb,n,1\nother,n,3\nother,n,4\n")
     assert external(file, given).to_numpy().tolist() == [["a", "m", 2.0], ["b", "n", 1.0]]
     assert "2 rows repeat a pair and its score, such as a - m" in caplog.text
+    file.write_bytes("x,y,score\né,m,2\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"known.csv: is not UTF-8 text\nsave it as UTF-8"):
+        external(file, given)
     file.write_text("x,y,score\na,m,2\nb,n,1\na,m,3\n")
     with pytest.raises(DataError, match=r"gives a pair two scores; met 'a - m with 2.0, 3.0 on lines 2, 4'"):
         external(file, given)

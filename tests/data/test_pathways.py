@@ -111,7 +111,7 @@ def test_chromosomes_and_bands(file):
     assert set(read_pathways(path, features=["E0", "E4"], term_columns=["chromosome"]).terms) == {"1", "X", "MT", "7"}
     with pytest.raises(RecipeError, match=r"term_columns: the file has no such column.*\n.*'chromosome'"):
         read_pathways(path, features=GENES, term_columns=["chromosom"])
-    with pytest.raises(RecipeError, match="term_columns, of 'id', 'band'"):
+    with pytest.raises(RecipeError, match=r"terms, or GMT \(\.gmt\)\n.*term_columns.* of 'id', 'band'"):
         read_pathways(path, features=GENES)
 
 

@@ -123,6 +123,13 @@ def test_masks_of_every_modality_are_looked_at_before_the_first_is_scored(tmp_pa
         run.impute({"data": data, "impute": keys}, tmp_path / "run", workers=0)
 
 
+def test_a_step_that_cannot_take_a_sample_names_it():
+    mdata, keys = linear(30, (("a", 6), ("b", 4)), missing=0.1), {"prepare": {"a": ["log1p"]}}
+    for use in (fit_filler, benchmark):
+        with pytest.raises(DataError, match=r"a, log1p, sample '\w+', feature '\w+': a negative value"):
+            use(mdata, "a", methods="mean", **keys)
+
+
 # ---- methods as objects, masks as files
 
 

@@ -161,6 +161,8 @@ def external(path: str | Path, tables: Tables) -> pd.DataFrame:
         table = pd.read_csv(existing(Path(path)), dtype=str, keep_default_na=False, skipinitialspace=True)
     except OSError as error:
         raise DataError("cannot be read", where=where, met=error.strerror) from None
+    except UnicodeError:
+        raise DataError("is not UTF-8 text", where=where, hint="save it as UTF-8") from None
     except ValueError as error:
         raise DataError("cannot be read", where=where, met=str(error).splitlines()[0]) from None
     if missing := [c for c in ("x", "y", "score") if c not in table]:

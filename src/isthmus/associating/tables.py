@@ -17,7 +17,7 @@ from isthmus.errors import DataError, RecipeError, closest, listed
 from isthmus.evaluate.tasks import kind_of
 from isthmus.prepare.preparation import Preparation
 
-__all__ = ["Tables", "in_words", "tables"]
+__all__ = ["Tables", "in_words", "tables", "varying"]
 
 log = logging.getLogger("isthmus.associate")
 FEWEST = 4
@@ -86,6 +86,8 @@ def tables(mdata: md.MuData, recipe: AssociateRecipe) -> Tables:
     if unknown:
         log.warning("%d samples are left out: they lack a value of the design or of the blocks", unknown)
     x, y = _prepared(take_samples(mdata, ids), recipe)
+    for name, table in zip(keys.between, (x, y), strict=True):
+        _tell_flat(name, table)
     for name in keys.of:
         if name not in y.columns:
             _unknown(f"is no feature of {keys.between[1]} that is tested", "associate.targets", name, y.columns)
@@ -96,6 +98,22 @@ def tables(mdata: md.MuData, recipe: AssociateRecipe) -> Tables:
         x, y, obs.loc[ids], None if design is None else design.loc[ids], None if blocks is None else blocks.loc[ids],
         chosen, mdata.n_obs, unknown,
     )  # fmt: skip
+
+
+def varying(table: pd.DataFrame) -> np.ndarray:
+    """Which features have two values or more: no other can correlate with anything."""
+    return np.asarray(table.max() > table.min())
+
+
+def _tell_flat(name: str, table: pd.DataFrame) -> None:
+    """Say which features are not tested; refuse a table of none but such."""
+    flat = table.columns[~varying(table)]
+    if len(flat) == table.shape[1]:
+        met = f"{len(flat):,} features that are constant or missing"
+        raise DataError("holds nothing to correlate with", where=f"data: {name}", met=met)
+    if len(flat):
+        what = "%s: %d of %d features are constant or missing and not tested, such as %s"
+        log.warning(what, name, len(flat), table.shape[1], listed(flat))
 
 
 def in_words(names: Iterable[object]) -> str:

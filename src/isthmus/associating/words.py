@@ -9,7 +9,7 @@ from isthmus.associate.targets import detectable
 from isthmus.associating.lines import Lines
 from isthmus.associating.recipe import Associating
 from isthmus.associating.study import Direct, adjusted, control_cells
-from isthmus.associating.tables import Tables, in_words
+from isthmus.associating.tables import Tables, in_words, varying
 from isthmus.plot.associate import short_name
 
 __all__ = ["KINDS", "verdict"]
@@ -33,7 +33,7 @@ def verdict(tables: Tables, keys: Associating, found: Direct, lines: Lines) -> l
 
 def _detectable(tables: Tables, keys: Associating, found: Direct) -> str:
     hits, (a, b) = found.hits, keys.between
-    size = f"{tables.x.shape[1]:,} features of {a} x {tables.y.shape[1]:,} of {b}"
+    size = f"{varying(tables.x).sum():,} features of {a} x {varying(tables.y).sum():,} of {b}"
     text = f"Minimum detectable effect: with n = {hits.n_samples} samples and {hits.n_tests:,} pairs tested ({size}), "
     if hits.minimum_detectable > 1:
         return f"{text}no pair could be accepted alone, not even with a correlation of 1; only many together could."

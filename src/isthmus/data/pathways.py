@@ -207,8 +207,9 @@ def _read(source: Path | str | Mapping[str, Sequence[str]], known: Collection[st
         return _Read(_columns(rows, known, columns, str(path)))
     if len(rows[0][1]) != 2:
         raise RecipeError(
-            "has more than two columns, so that those of the terms are to be named",
-            where=str(path), met=f"{len(rows[0][1])} columns", wanted=f"term_columns, of {listed(rows[0][1], 8)}",
+            "has more than two columns", where=str(path), met=f"{len(rows[0][1])} columns",
+            wanted="features and terms, or GMT (.gmt)",
+            hint=f"of ontology_vae alone model.term_columns names those of the terms, of {listed(rows[0][1], 8)}",
         )  # fmt: skip
     at = _feature_column([cells for _, cells in rows], known, str(path))
     return _Read((_grouped((cells[1 - at], cells[at]) for _, cells in rows),))

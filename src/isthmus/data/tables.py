@@ -192,12 +192,17 @@ def _excel(path: Path, source: Source) -> pd.DataFrame:
     where = str(path)
     with damage(path, "Excel"):
         check_zip(path)
-        try:
-            cells = pd.read_excel(path, sheet_name=source.sheet, header=None, dtype=object, na_filter=False)
-        except ValueError as error:
-            if "orksheet" not in str(error):
-                raise
-            raise RecipeError("there is no such sheet", where=where, met=source.sheet) from None
+        with pd.ExcelFile(path) as book:
+            sheets = list(map(str, book.sheet_names))
+            try:
+                cells = book.parse(source.sheet, header=None, dtype=object, na_filter=False)
+            except ValueError as error:
+                if "orksheet" not in str(error):
+                    raise
+                hint = closest(source.sheet, sheets)
+                raise RecipeError("there is no such sheet", where=where, met=source.sheet, hint=hint) from None
+    if len(sheets) > 1 and "sheet" not in source.model_fields_set:
+        log.warning("%s: %r is read, the first of %d sheets; sheet names another", where, sheets[0], len(sheets))
     if len(cells) < 2 or cells.shape[1] < 2:
         raise DataError("is empty" if cells.empty else "has no table", where=where, wanted="a header, ids and values")
     dates = [v for v in [*cells.iloc[0], *cells.iloc[:, 0]] if isinstance(v, datetime.date)]

@@ -209,7 +209,7 @@ def fit_filler(mdata: Data, target: str, *, methods: Entry | Mapping[str, Entry]
     if not 0 < how.level < 1:
         raise RecipeError("is no level", where="level", met=how.level, wanted="above 0 and below 1")
     here, rows, levels = _observed(mdata, target, calls=how.calls)
-    pipeline = Pipeline(list((how.prepare or {}).get(target, UNBOUNDED))).fit(here, target)
+    pipeline = Pipeline(list((how.prepare or {}).get(target, UNBOUNDED))).fit(here, target, ids=mdata.obs_names[rows])
     check_undone(pipeline, target)
     sources = _sources(mdata, target, how.prepare)
     x, extra = values_of(pipeline, here), {k: v[rows] for k, v in _extra(sources, how.classes, mdata).items()}

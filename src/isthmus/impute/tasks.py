@@ -241,7 +241,7 @@ def _task(
     def part(values: np.ndarray, at: np.ndarray) -> Table:
         return Table(values[at], table.features, ~np.isnan(values[at]).all(axis=1))
 
-    check_undone(pipeline.fit(part(visible, rows), steps[0]), steps[0])
+    check_undone(pipeline.fit(part(visible, rows), steps[0], ids=ids[rows]), steps[0])
     train, test, truth = (values_of(pipeline, part(v, at)) for v, at in ((visible, rows), (visible, asked), (x, asked)))
     off = ~np.isnan(truth) if hidden is None else np.isnan(test) & ~np.isnan(truth)
     pair = None if classes is None else (classes[rows], classes[asked])

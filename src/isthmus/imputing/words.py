@@ -60,7 +60,8 @@ def _choice(s: Study, kind: str) -> str:
     what = f"samples without {s.target}" if kind == ROWS else f"missing entries of {s.target}"
     scores = counted(of_kind(s.scores, kind))
     r2 = scores[scores["method"] == choice.method]["r2"]
-    text = f"For {what} {choice.method} is taken: R² {r2.mean():.3f} (sd {r2.std(ddof=0):.3f}) over what was hidden"
+    told = f"R² {r2.mean():.3f} (sd {r2.std(ddof=0):.3f})" if r2.notna().any() else "no R², since nothing varies,"
+    text = f"For {what} {choice.method} is taken: {told} over what was hidden"
     if choice.method == choice.best:
         second = next((m for m in rows.index if m != choice.best), None)
         rest = "" if second is None else f", MSE {_mse(rows, choice.method)} against {_mse(rows, second)} of {second}"

@@ -108,4 +108,4 @@ def _place(found: tuple[int, int], features: pd.Index, ids: pd.Index | None) -> 
 
 
 def _value(x: Array, found: tuple[int, int]) -> float:
-    return float(x[found[0], found[1]])
+    return float(str(x[found[0], found[1]]))  # as it is written: -0.066 is none of the numbers of single precision
