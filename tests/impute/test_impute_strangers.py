@@ -14,6 +14,7 @@ from cohorts import linear
 from isthmus.cli import main
 from isthmus.errors import DataError, RecipeError
 from isthmus.impute.benchmark import benchmark
+from isthmus.impute.choice import Choice
 from isthmus.impute.downstream import summary
 from isthmus.impute.filling import fit_filler
 from isthmus.impute.imputer import make
@@ -26,8 +27,8 @@ from isthmus.imputing import run
 from isthmus.imputing.fold import Setting
 from isthmus.imputing.protocol import check_protocol
 from isthmus.imputing.recipe import parse_impute_recipe
-from isthmus.imputing.study import missing, targets_of
-from isthmus.imputing.words import unfilled
+from isthmus.imputing.study import Study, missing, targets_of
+from isthmus.imputing.words import _choice, unfilled
 
 
 def test_an_interval_of_r2_may_lie_below_nought_and_one_of_accuracy_ends_there():
@@ -128,6 +129,14 @@ def test_a_step_that_cannot_take_a_sample_names_it():
     for use in (fit_filler, benchmark):
         with pytest.raises(DataError, match=r"a, log1p, sample '\w+', feature '\w+': a negative value"):
             use(mdata, "a", methods="mean", **keys)
+
+
+def test_a_table_that_does_not_vary_has_no_r2():
+    scores = pd.DataFrame({"method": ["mean", "knn"], "pattern": "random", "r2": np.nan, "mse": 0.0, "n_entries": 40})
+    table = pd.DataFrame({"method": ["mean", "knn"], "mse": 0.0})
+    said = _choice(Study("a", scores=scores, choices={"entries": Choice("mean", "mean", table, 1)}), "entries")
+    assert said.startswith("For missing entries of a mean is taken: no R², since nothing varies, over what was hidden")
+    assert "nan" not in said
 
 
 # ---- methods as objects, masks as files
