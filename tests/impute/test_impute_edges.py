@@ -11,6 +11,7 @@ from cohorts import linear
 from isthmus.data.cohort import build
 from isthmus.errors import DataError, RecipeError
 from isthmus.impute.benchmark import Scored, benchmark
+from isthmus.impute.choice import Choice
 from isthmus.impute.filling import fit_filler
 from isthmus.impute.imputer import make
 from isthmus.impute.intervals import pooled, rubin
@@ -19,6 +20,9 @@ from isthmus.impute.tasks import tasks
 from isthmus.imputing.fold import Fold, _keep
 from isthmus.imputing.recipe import parse_impute_recipe
 from isthmus.imputing.run import impute
+from isthmus.imputing.study import Study
+from isthmus.imputing.words import _covered
+from isthmus.report.impute import _sure
 
 SMALL = {"data": {"simulate": {"n": 40, "modalities": {"rna": 8, "protein": 6}, "missing": {"rna": 0.1}, "seed": 1}}}
 
@@ -169,3 +173,14 @@ def test_a_sample_without_a_class_gets_the_overall_mean():
     filled = ist.impute.fit_filler(mdata, "b", methods="class_mean", classes="class").transform(mdata)
     np.testing.assert_allclose(filled.X[:3], np.broadcast_to(np.nanmean(x, axis=0), (3, 8)), rtol=1e-5)
     assert not np.allclose(filled.X[0], np.nanmean(x[obs["class"].isna().to_numpy()], axis=0), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("n", "said"), [(1, "cannot be said of 1 hidden value."), (20, "held 100.0 % of 20 hidden")])
+def test_how_much_intervals_hold_is_not_said_of_a_handful_of_values(n, said):
+    rows = [{"pattern": "gaps", "method": "mean", "coverage": 1.0, "n_entries": n}]
+    choice = Choice("mean", "mean", pd.DataFrame(rows), 1)
+    assert said in _covered(Study("rna", scores=pd.DataFrame(rows), choices={"entries": choice}), "entries", 0.9)
+    features = pd.DataFrame([{"kind": "entries", "method": "mean", "feature": "a", "n": n, "coverage": 1.0}])
+    held = pd.DataFrame([{"kind": "entries", "method": "mean", "nominal": 0.9, "actual": 1.0}])
+    part = {"target": "rna", "choices": {"entries": choice.table}, "chosen": {"entries": "mean"}}
+    assert bool(_sure(part | {"calibration": held, "features": features}, 0.9).blocks) is (n == 20)

@@ -188,6 +188,10 @@ class TestBenchmark:
         rows = main_metric(self.frame)
         assert set(map(tuple, rows[["label", "metric"]].to_numpy())) == {("type", "auc"), ("age", "r2")}
 
+    def test_numbers_are_predicted_by_ridge_regression_under_the_name_of_the_logistic_one(self):
+        found = [a.get_title("left") for a in plot.benchmark(self.frame).axes]
+        assert found == ["type · logistic", "type · svm", "age · ridge", "age · svm"]
+
     def test_dots_and_intervals_are_the_table(self):
         figure = plot.benchmark(self.frame)
         assert len(figure.axes) == 4

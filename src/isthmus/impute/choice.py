@@ -11,12 +11,12 @@ import pandas as pd
 from isthmus.errors import DataError
 from isthmus.impute.masks import GAPS, ROWS
 
-__all__ = ["BASELINES", "Choice", "choose", "counted", "of_kind"]
+__all__ = ["BASELINES", "FEWEST", "Choice", "choose", "counted", "of_kind"]
 
 BASELINES = ("mean", "median", "class_mean")
 """Methods that look at nothing of the sample but its class."""
 FEWEST = 20
-"""Values that the pattern `gaps` has to hide, over all folds, so that it decides alone."""
+"""Values that have to be hidden, over all folds, so that the pattern `gaps` decides alone or intervals are judged."""
 UNIT = ["pattern", "rate", "repeat", "fold"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from isthmus.errors import listed
-from isthmus.impute.choice import BASELINES, counted, of_kind
+from isthmus.impute.choice import BASELINES, FEWEST, counted, of_kind
 from isthmus.impute.downstream import ORIGINAL, SOURCE, summary
 from isthmus.impute.filling import ENTRIES, ROWS
 from isthmus.imputing.recipe import Imputing
@@ -82,6 +82,8 @@ def _covered(s: Study, kind: str, level: float) -> str:
     if "coverage" not in rows or rows["coverage"].isna().all():
         return " How much its intervals hold was not tried: folds have too few training samples to set any aside."
     n, held = int(rows.loc[rows["coverage"].notna(), "n_entries"].sum()), 100 * rows["coverage"].mean()
+    if n < FEWEST:
+        return f" How much its intervals hold cannot be said of {n} hidden {'value' if n == 1 else 'values'}."
     return f" Its {100 * level:g} % intervals held {held:.1f} % of {n:,} hidden values."
 
 

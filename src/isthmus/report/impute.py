@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isthmus.impute.choice import BASELINES, counted, of_kind
+from isthmus.impute.choice import BASELINES, FEWEST, counted, of_kind
 from isthmus.impute.downstream import BOTH, ORIGINAL, SOURCE
 from isthmus.impute.masks import ENTRIES, ROWS
 from isthmus.plot import compare as boxes
@@ -25,7 +25,7 @@ NUMBERS = {
     "coverage": ".3f", "width": ".3f", "seconds": ".3g", "rate": "g",
 }  # fmt: skip
 WORST = 3.0
-"""Errors above this are drawn there; that of the mean is about 1, more where low values are lost."""
+"""Errors above this are drawn there; that of the mean is about 1, more where low values are lost or a few extreme."""
 SHOWN = ("method", "mse", "sd", "r2", "r2_feature", "pearson_sample", "pearson_feature")
 SHOWN_CALLS = ("method", "mse", "sd", "r2", "r2_feature", "balanced_accuracy", "ordinal_error")
 """Of calls; their correlations are in the figure and the file."""
@@ -131,7 +131,7 @@ def _scores(part: dict[str, Any]) -> Section:
         blocks.append(TableBlock(shown, caption, f"choice-{target}-{kind}", formats, 30, excerpt, bold))
     for kind in part["choices"]:
         by = "" if kind == ROWS else " by pattern and share of entries hidden"
-        caption = f"{target}, {KINDS[kind]}: error of every method{by}, a dot per fold; that of the mean is about 1."
+        caption = f"{target}, {KINDS[kind]}: error of every method{by}, a dot per fold; 1: the variance in train."
         of = of_kind(scores, kind)
         blocks.append(FigureBlock(_errors(of), caption, f"errors-{target}-{kind}"))
     keys = ["pattern", "rate", "method"]
@@ -200,6 +200,7 @@ def _sure(part: dict[str, Any], level: float) -> Section:
     target, blocks = part["target"], list[Block]()
     rows, features = part["calibration"], part["features"]
     kinds = [k for k in part["choices"] if len(rows) and rows.loc[rows["kind"] == k, "actual"].notna().any()]
+    kinds = [k for k in kinds if _judged(features, k, part["chosen"][k])]
     if kinds:
         first = {k: [part["chosen"][k], part["choices"][k]["method"].iloc[0]] for k in kinds}
         chosen = {KINDS[k]: list(dict.fromkeys(v)) for k, v in first.items()}
@@ -221,6 +222,12 @@ def _sure(part: dict[str, Any], level: float) -> Section:
         formats = {**NUMBERS, "pearson": ".3f"}
         blocks.append(TableBlock(every, caption, f"features-{target}-{kind}", formats, 10, worst))
     return Section(f"{target}: how sure it is", tuple(blocks))
+
+
+def _judged(features: pd.DataFrame, kind: str, method: str) -> bool:
+    """Whether enough values were hidden to say how much the intervals of a method hold."""
+    own = features[(features["kind"] == kind) & (features["method"] == method)]
+    return "n" not in own or int(own["n"].sum()) >= FEWEST
 
 
 def _range(rows: pd.DataFrame) -> str:

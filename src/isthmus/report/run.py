@@ -10,7 +10,7 @@ import pandas as pd
 from isthmus import plot
 from isthmus.plot.embedding import MOST_DIMENSIONS
 from isthmus.plot.groups import kind_of, levels
-from isthmus.plot.scores import METRICS, interval, is_baseline, main_metric
+from isthmus.plot.scores import METRICS, interval, is_baseline, learner_title, main_metric
 from isthmus.plot.training import TOTALS, terms_of
 from isthmus.report.blocks import (
     Block,
@@ -252,10 +252,12 @@ def _benchmark(results: RunResults) -> Section:
         "A probe is trained on each representation of the train samples and scored on the test samples. "
         "Whatever the model offers, it has to show beside PCA with as many dimensions."
     )
-    caption = "Score and interval of the model (filled) and of the baselines (hollow), by label and learner."
+    caption = "Score and 95 % interval of the model (filled) and of the baselines (hollow), by label and learner."
     figure = FigureBlock(plot.benchmark(scores), caption, "benchmark")
     main = _with_intervals(main_metric(scores))
-    caption = "Scores, and differences to PCA, each with its interval; a difference whose interval holds 0 may be none."
+    caption = (
+        "Scores, and differences to PCA, each with its 95 % interval; a difference whose interval holds 0 may be none."
+    )
     bold = tuple(not is_baseline(str(r)) for r in main["representation"])
     table = TableBlock(scores, caption, "benchmark", _three(main) | {"z": ".1f"}, most_rows=80, excerpt=main, bold=bold)
     return Section("Benchmark", (figure, table), lead)
@@ -264,7 +266,9 @@ def _benchmark(results: RunResults) -> Section:
 def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
     """Scores as a page shows them: both ends of an interval in one column."""
     lower, upper = interval(rows)
-    rows = rows.assign(label=rows["label"].astype(str) + " (" + _metric(rows) + ")") if "metric" in rows else rows
+    if "metric" in rows:
+        learners = [learner_title(str(n), str(m)) for n, m in rows[["learner", "metric"]].itertuples(index=False)]
+        rows = rows.assign(label=rows["label"].astype(str) + " (" + _metric(rows) + ")", learner=learners)
     columns = [c for c in ("label", "learner", "representation", "mean") if c in rows]
     out = rows[columns].assign(interval=_ranges(lower, upper))
     if "difference" in rows:

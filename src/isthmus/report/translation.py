@@ -71,7 +71,7 @@ def translation_section(
         label = transfer["label"].iloc[0]
         caption = (
             f"AUC of {label}, read off the translated test samples by a logistic regression that learnt it from "
-            "measured train samples. The measured values say what could be reached."
+            "measured train samples; last, the same of measured test samples, which may know less than the source does."
         )
         blocks.append(TableBlock(transfer, caption, "label_transfer", _three(read), most_rows=40, excerpt=read))
     if not by_feature.empty:
