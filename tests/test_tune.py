@@ -25,6 +25,7 @@ from isthmus.data.cohort import take_samples
 from isthmus.errors import InputError, NonFiniteLossError, RecipeError, RunError
 from isthmus.fitting import fit
 from isthmus.recipe import load_recipe, parse_recipe
+from isthmus.report import tune as report
 from isthmus.training.engine import InterruptedTraining
 from isthmus.tuning import outcome, run, scores, search
 from isthmus.tuning.bench import Bench, Division, Stopped, divisions, seed_of
@@ -181,8 +182,11 @@ def test_interrupted_and_resumed_is_as_if_nothing_had_happened(quick, tmp_path, 
     with pytest.raises(RecipeError, match="interrupted run is kept"):
         ist.tune(recipe, tmp_path / "out")
     done = []
-    ist.tune(recipe, tmp_path / "out", workers=workers, resume=True, watch=lambda told: done.append(told.done))
+    found = ist.tune(recipe, tmp_path / "out", workers=workers, resume=True, watch=lambda told: done.append(told.done))
     assert done == list(range(6, 13))
+    again = ist.tune(recipe, tmp_path / "out", workers=workers, resume=True)  # complete: read, not searched
+    empty = found.trials.replace({"reason": {"": np.nan}})
+    pd.testing.assert_frame_equal(again.trials, empty, check_dtype=False, check_exact=False, rtol=1e-12)
     assert trials_of(tmp_path / "out") == left_by(tmp_path, sampler)
     assert children() == []
 
@@ -550,8 +554,18 @@ def test_over_outer_folds_the_interval_is_wider_than_students():
     [(0.1, 0.3, "beat the recipe's own"), (-0.1, 0.3, "cannot be told"), (-0.3, -0.1, "own settings beat the tuned")],
 )
 def test_the_verdict_says_so_where_the_search_was_not_worth_it(lower, upper, said):
-    row = {"score": "reconstruction", "default": 0.5, "default_sd": 0.1, "best": 0.6, "best_sd": 0.1}
-    assert said in outcome._sentence(row | {"lower": lower, "upper": upper}, over="5 seeds", larger=True)
+    row = {"score": "reconstruction", "default": 0.5, "default_sd": 0.1, "best": 0.6, "best_sd": 0.0953612}
+    sentence = outcome._sentence(row | {"lower": lower, "upper": upper}, over="5 seeds", larger=True)
+    assert said in sentence
+    assert "0.6 ± 0.095 against" in sentence
+
+
+def test_numbers_of_the_report_end_at_the_second_digit_of_their_spread():
+    assert report._with_sd(pd.Series([0.8943, -148.41, 0.5]), pd.Series([0.04, 12.3, 0.0])) == [
+        "0.894 ± 0.040", "\u2212148 ± 12", "0.5 ± 0"
+    ]  # fmt: skip
+    ends = pd.DataFrame({"lower": [-0.000562, 0.14, np.nan], "upper": [0.0886, 0.36, np.nan]})
+    assert report._ranges(ends) == ["\u22120.001 to 0.089", "0.14 to 0.36", "–"]
 
 
 def test_of_several_compromises_the_nearest_to_the_best_of_each_is_chosen():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from isthmus.report.blocks import Block, CodeBlock, Facts, FigureBlock, Page, Pr
 __all__ = ["TuneResults", "tune_page"]
 
 MOST_TRIALS = 25
+NAMES = {"default": "recipe's own", "best": "tuned"}
 WORDS = {
     "trial": "One proposal of settings, fitted on train and judged on valid samples (or by folds within both).",
     "valid loss": "Mean over samples, annealing over, at the recipe's own weights of its terms: losses under two "
@@ -23,7 +25,7 @@ WORDS = {
     "stopped early": "The pruner ended it: at some epoch (or fold) it was behind the median of earlier trials.",
     "importance": "Share of the variance of the score over the space, by fANOVA (Hutter et al. 2014). It depends on "
     "the ranges: what hardly varied cannot matter.",
-    "test": "Samples that no trial has seen. Best and default settings are fitted again, with the same seeds.",
+    "test": "Samples that no trial has seen. The recipe's own and the tuned settings are fitted again, same seeds.",
 }
 
 
@@ -107,18 +109,17 @@ def _test(results: TuneResults) -> Section:
             "score": rows["score"],
             "recipe's own": _with_sd(rows["default"], rows["default_sd"]),
             "tuned": _with_sd(rows["best"], rows["best_sd"]),
-            "difference": rows["difference"],
+            "difference": [_to(*row) for row in zip(rows["difference"], rows["upper"] - rows["lower"], strict=True)],
             "95 % interval": _ranges(rows),
         }
     )
-    formats = {"difference": ".3g"}
     blocks: list[Block] = [
         FigureBlock(
             plot.refits_by_seed(results.refits, larger=results.larger),
             "Every refit on the test samples; a line joins two fits with the same seed, a bar is the mean.",
             "refits",
         ),
-        TableBlock(results.comparison, caption, "comparison", formats, excerpt=table),
+        TableBlock(results.comparison, caption, "comparison", excerpt=table),
         _by_seed(results.refits),
     ]
     return Section("On the test samples", tuple(blocks))
@@ -129,23 +130,33 @@ def _by_seed(refits: pd.DataFrame) -> TableBlock:
     wide = refits.pivot_table(index=["score", "fold", "settings"], columns="seed", values="value", sort=False)
     excerpt = wide.reset_index().rename(columns=lambda c: f"seed {c}" if isinstance(c, int) else str(c))
     excerpt = excerpt.drop(columns="fold") if refits["fold"].nunique() == 1 else excerpt
-    formats = {c: ".4g" for c in excerpt.columns if c.startswith("seed ")}
+    excerpt["settings"] = excerpt["settings"].replace(NAMES)
+    formats = {c: ".4f" if excerpt[c].abs().max() < 10 else ".4g" for c in excerpt.columns if c.startswith("seed ")}
     return TableBlock(refits, "Every refit on the test samples.", "refits", formats, most_rows=24, excerpt=excerpt)
 
 
 def _with_sd(means: pd.Series, sds: pd.Series) -> list[str]:
-    return [f"{m:.4g} ± {s:.2g}".replace("-", "\u2212") for m, s in zip(means, sds, strict=True)]
+    """Mean ± sd, both to the second digit of the sd."""
+    return [f"{_to(m, s)} ± {_to(s, s)}" for m, s in zip(means, sds, strict=True)]
 
 
 def _ranges(rows: pd.DataFrame) -> list[str]:
     ends = zip(rows["lower"], rows["upper"], strict=True)
-    return [f"{a:.3g} to {b:.3g}".replace("-", "\u2212") if a == a and b == b else "–" for a, b in ends]
+    return [f"{_to(a, b - a)} to {_to(b, b - a)}" if a == a and b == b else "–" for a, b in ends]
+
+
+def _to(value: float, spread: float) -> str:
+    """A number to the second digit of its spread; to four digits where that is 0 or unknown."""
+    if not spread > 0 or math.isinf(spread):
+        return f"{value:.4g}".replace("-", "\u2212")
+    return f"{value:.{max(0, 1 - math.floor(math.log10(spread)))}f}".replace("-", "\u2212")
 
 
 def _settings(results: TuneResults) -> Section:
     caption = "What was varied, within which range, and what the search found. The whole recipe is best.yaml."
     columns = [c for c in ("parameter", "range", "default", "best") if c in results.space]
-    return Section("Settings", (TableBlock(results.space, caption, "space", excerpt=results.space[columns]),))
+    shown = results.space[columns].rename(columns=NAMES)
+    return Section("Settings", (TableBlock(results.space, caption, "space", excerpt=shown),))
 
 
 def _search(results: TuneResults) -> Section:

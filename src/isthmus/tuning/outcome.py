@@ -204,7 +204,7 @@ def verdict(outcome: Outcome) -> list[str]:
 
 
 def _sentence(row: Mapping[Any, Any], *, over: str, larger: bool) -> str:
-    best, default = (f"{_short(row[w])} ± {_short(row[f'{w}_sd'])}" for w in ("best", "default"))
+    best, default = (f"{_short(row[w])} ± {row[f'{w}_sd']:.2g}" for w in ("best", "default"))
     pair = f"{best} against {default}"
     better = "higher" if larger else "lower"
     tail = f"({better} is better; mean ± sd over {over})"
