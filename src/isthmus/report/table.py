@@ -117,8 +117,10 @@ def save_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A table that `save_csv` wrote: names and text as they were, also those that are called `null` or `NA`."""
-    found = pd.read_csv(path, low_memory=False, keep_default_na=False, na_values=[""]).rename(columns=raw)
+    """A table that `save_csv` wrote: numbers to the last bit, names and text, also those called `null` or `NA`."""
+    found = pd.read_csv(
+        path, low_memory=False, keep_default_na=False, na_values=[""], float_precision="round_trip"
+    ).rename(columns=raw)
     for column in found.columns[[not pd.api.types.is_numeric_dtype(t) for t in found.dtypes]]:
         found[column] = found[column].map(lambda v: raw(v) if isinstance(v, str) else v)
     return found
