@@ -322,6 +322,7 @@ def test_help_names_the_verbs_and_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
     for verb in ("demo", "init", "run", "apply", "simulate", "models", "steps", "doctor"):
         assert re.search(rf"\b{verb}\b", done.stdout), verb
+    assert "..." not in done.stdout.split("Commands:")[1]  # what a verb does is said to its end
     assert loaded_after("import sys; sys.argv = ['isthmus', '--help']\nfrom isthmus.cli import main; main()") == set()
 
 

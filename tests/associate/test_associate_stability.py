@@ -32,7 +32,7 @@ def test_planted_pairs_are_in_every_half_and_no_other_is_stable():
     assert found.n_stable == len(found.stable) == 3
     assert found.table["frequency"].is_monotonic_decreasing
     assert found.rankings == 40
-    assert "3 pairs are selected in at least 75% of them" in found.words[1]
+    assert "3 pairs are selected in at least 75 % of them" in found.words[1]
 
 
 def test_frequencies_are_those_of_ranking_every_half_by_scipy():

@@ -72,6 +72,9 @@ def test_what_was_not_measured_is_not_shown():
     alone = translation_section(scores().drop(columns="r2_within"), empty, empty, model="VAE")
     assert [type(b) for b in alone.blocks] == [FigureBlock, TableBlock]
     assert "told the class" not in alone.blocks[1].caption
+    assert "What is below \u22120.25 stands there" in alone.blocks[0].caption
+    above = scores().assign(r2=0.5)
+    assert "What is below" not in translation_section(above, empty, empty, model="VAE").blocks[0].caption
 
 
 def points(axes):

@@ -242,8 +242,8 @@ def _summary(found: _Selector, names: tuple[pd.Index, pd.Index], *, threshold: f
     words = [
         f"{rankings} rankings in complementary halves of the samples, the first {found.per_half:,} of {m:,} pairs "
         "selected in each.",
-        f"{stable:,} pairs are selected in at least {threshold:.0%} of them; among these at most {expected:.2g} are "
-        f"expected that are no better than chance ({unimodal:.2g} if frequencies are unimodal).",
+        f"{stable:,} pairs are selected in at least {100 * threshold:g} % of them; among these at most {expected:.2g} "
+        f"are expected that are no better than chance ({unimodal:.2g} if frequencies are unimodal).",
     ]
     for line in words:
         log.info("%s", line)

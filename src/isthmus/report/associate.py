@@ -272,7 +272,7 @@ def _evidence(r: AssociateResults) -> Section:
     said = ", ".join(f"{k} {v:.2f}" for k, v in weights.items())
     caption = (
         "What each line of evidence says of the pairs that any of them lists (a dash: nothing). In every line pairs "
-        "are ranked from 1 (strongest) to 0; `combined` is the mean of these ranks, by weight: " + said
+        "are ranked from 1 (strongest) to 0; combined is the mean of these ranks, by weight: " + said
     )
     columns = ["x", "y", "rank", "combined", "lines", *weights]
     table = _listed(r, r.evidence, caption, "evidence", rows=20, whole="evidence.csv", excerpt=columns)

@@ -277,7 +277,7 @@ def _pooled(part: dict[str, Any]) -> Section:
         return Section("", ())
     caption = (
         f"{part['target']}: the mean of every feature over all samples from draws of the filled table, pooled by "
-        "Rubin's rules, beside the mean of what is observed; most missing information first."
+        "Rubin's rules, with 95 % intervals, beside the mean of what is observed; most missing information first."
     )
     shown = rows.sort_values("missing_information", ascending=False, kind="stable")
     table = TableBlock(shown, caption, f"pooled-{part['target']}", {}, 15)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from isthmus.plot.reconstruction import reconstruction_by_feature
 from isthmus.plot.scores import is_baseline
-from isthmus.plot.translation import MOST_PANELS, translations
+from isthmus.plot.translation import LOWEST, MOST_PANELS, translations
 from isthmus.report.blocks import Block, FigureBlock, Section, TableBlock
 
 NAMES = {
@@ -61,6 +61,8 @@ def translation_section(
     caption = "R² of the model (filled) and of its baselines (hollow) on the test samples; the dashed line is 0."
     if (pairs := scores[["source", "target"]].drop_duplicates().shape[0]) > MOST_PANELS:
         caption += f" {MOST_PANELS} of {pairs} pairs are drawn."
+    if (scores["r2"] < LOWEST).any():
+        caption += f" What is below \u2212{-LOWEST:g} stands there, with its number."
     blocks: list[Block] = [FigureBlock(translations(named), caption, "translation")]
     caption = "Translations on the test samples."
     if "r2_within" in named:
