@@ -58,6 +58,12 @@ def test_a_job_that_kills_its_process_is_tried_twice_and_a_refused_one_says_why(
     assert {k: calls(tmp_path, k) for k in found} == {"once": 2, "always": 4, "refused": 1, "bug": 2, "good": 1}
 
 
+def test_what_workers_warn_of_is_said_once_and_not_again(tmp_path, caplog):
+    for count in (4, 4, 5):
+        run(jobs(count, warns="four samples are left"), tmp_path)
+    assert [r.getMessage() for r in caplog.records] == ["four samples are left"]
+
+
 def test_an_ended_worker_counts_as_alive_to_others_until_its_claims_are_read(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     claim = tmp_path / "job0.claim"

@@ -1,5 +1,6 @@
 """Jobs for the tests of workers; imported by their processes, so nothing heavy is imported here."""
 
+import logging
 import os
 import signal
 import time
@@ -13,6 +14,8 @@ def work(task, place):
     with place.with_suffix(".calls").open("a", encoding="utf-8") as stream:
         stream.write(f"{os.getpid()}\n")
     time.sleep(task.get("sleep", 0))
+    if task.get("warns"):
+        logging.getLogger("isthmus.impute").warning("%s", task["warns"])
     if task.get("refused"):
         raise DataError("is wrong", where=task["refused"])
     if task.get("bug"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Record:
-    """What came of a job: a value, or the error in one line; what `crashed` is tried again by the next run."""
+    """What came of a job: a value, or the error in one line, and of what it warned.
+
+    What `crashed` is tried again by the next run.
+    """
 
     key: str
     value: dict[str, Any] | None = None
     error: str | None = None
     crashed: bool = False
     seconds: float = 0.0
+    warned: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> Record | None:
@@ -80,6 +84,7 @@ class Told:
         self.jobs, self.folder, self.watch = jobs, folder, watch
         self.started = time.monotonic()
         self.failed: dict[str, bool] = {}
+        self.warned: dict[str, None] = {}
         self.pending = {j.key: j for j in jobs}
         self.look()
         self.before, self.were = self.weight(), len(self.failed)
@@ -92,6 +97,7 @@ class Told:
             record = Record.read(result_file(self.folder, key))
             if record is not None:
                 self.failed[key] = record.error is not None
+                self.warned |= dict.fromkeys(record.warned)
                 del self.pending[key]
 
     def weight(self) -> float:

@@ -153,6 +153,7 @@ class _Pool:
     def run(self) -> None:
         """Until every job has a record."""
         told = Told(self.jobs, self.folder, self.watch)
+        before = set(told.warned)  # the run that these jobs were done in has said so
         told.tell()
         if not told.pending:
             return
@@ -164,6 +165,8 @@ class _Pool:
                 time.sleep(POLL)
                 self._reap()
                 told.tell()
+            for text in [w for w in told.warned if w not in before]:
+                log.warning("%s", text)
         finally:
             self._end()
 

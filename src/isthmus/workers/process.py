@@ -48,14 +48,34 @@ def _served(jobs: Sequence[Job], folder: Path, work: Work) -> Iterator[Job]:
         yield job
 
 
+class _Warned(logging.Handler):
+    """The distinct warnings of a job, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said[record.getMessage()] = None
+
+    def __enter__(self) -> _Warned:
+        logging.getLogger("isthmus").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("isthmus").removeHandler(self)
+
+
 def _attempt(job: Job, folder: Path, work: Work) -> Record:
-    started = time.perf_counter()
+    started, warned = time.perf_counter(), _Warned()
 
     def record(value: dict[str, Any] | None = None, error: str | None = None, *, crashed: bool = False) -> Record:
-        return Record(job.key, value, error, crashed, round(time.perf_counter() - started, 3))
+        return Record(job.key, value, error, crashed, round(time.perf_counter() - started, 3), list(warned.said))
 
     try:
-        return record(work(job.task, folder / job.key))
+        with warned:
+            found = work(job.task, folder / job.key)
+        return record(found)
     except MissingExtraError as error:
         return record(error=str(error), crashed=True)  # another time, or on another machine, it may be there
     except IsthmusError as error:
