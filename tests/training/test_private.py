@@ -11,7 +11,7 @@ import torch
 from opacus.accountants import RDPAccountant
 
 from cohorts import linear, prepared
-from isthmus import VAE, Autoencoder, Training, fit, load, registry, split
+from isthmus import VAE, Autoencoder, Training, fit, load, recipe, registry, split
 from isthmus.data.batches import samples
 from isthmus.errors import RecipeError
 from isthmus.report.blocks import Prose
@@ -276,9 +276,14 @@ def test_few_samples_are_warned_about_in_numbers(caplog):
 
 
 def test_an_epsilon_that_promises_nothing_is_said_in_log_report_and_audit(caplog):
-    private.begin(built("autoencoder"), settings(epochs=1, epsilon=1e6), 5000)
+    private.begin(built("autoencoder"), settings(epochs=1, epsilon=1e6), 50)
+    assert "a larger epsilon" not in caplog.text
     assert "training.private.epsilon: epsilon 1e+06 promises next to nothing" in caplog.text
     assert [hardly_private(e) for e in (0.5, 8.0, 10.0)] == ["", "", ""]
+    with pytest.raises(RecipeError, match=r"training.private.epsilon: [\s\S]*wanted at most"):
+        recipe.parse_recipe(
+            {"data": {"simulate": {}}, "model": {"name": "vae"}, "training": {"private": {"epsilon": 1e300}}}
+        )
     for epsilon, weak in ((8.0, False), (10.5, True)):
         spent = {"epsilon": epsilon, "delta": 1e-5, "not_covered": ["a"]}
         blocks = privacy_section(spent).blocks

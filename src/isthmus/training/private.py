@@ -147,7 +147,10 @@ def plan(settings: Training, phases: tuple[Phase, ...], n: int) -> Plan:
 @lru_cache(maxsize=64)
 def _noise(epsilon: float, delta: float, rate: float, steps: int) -> float:
     """The least noise multiplier that keeps to the budget, to a hundredth of it."""
+    least = _told((0.0,) * len(_orders()), 1, delta)  # of noise without end; a search for less is long
     try:
+        if epsilon <= least:
+            raise ValueError(epsilon)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = opacus().accountants.utils.get_noise_multiplier(
@@ -156,8 +159,7 @@ def _noise(epsilon: float, delta: float, rate: float, steps: int) -> float:
             )  # fmt: skip
     except ValueError:
         hint = "a larger epsilon or delta, fewer training.epochs, or more samples"
-        least = upward(_told((0.0,) * len(_orders()), 1, delta), 2)
-        wanted = f"above {least}, the least that the accountant tells at this delta"
+        wanted = f"above {upward(least, 2)}, the least that the accountant tells at this delta"
         raise RecipeError(
             "no noise keeps to it", where=f"{WHERE}.epsilon", met=epsilon, wanted=wanted, hint=hint
         ) from None
@@ -226,7 +228,7 @@ def begin(model: Architecture, settings: Training, n: int) -> dict[str, Any]:
         f"{made.noise:.2f}: a step's noise is {ratio:.1f} times the largest signal that {made.expected:.0f} clipped "
         f"gradients over {weights:,} weights can have"
     )
-    if n < FEW:
+    if n < FEW and not weak:
         more = "with so few samples little is learnt: a larger epsilon, fewer weights, or larger batches help"
         log.warning("%s; %s", text, more)
     else:

@@ -33,7 +33,7 @@ def hardly_private(epsilon: float) -> str:
 class Private(Config):
     """Training with differential privacy (extra `private`); what it does and does not cover is told by every run."""
 
-    epsilon: Annotated[float, Field(gt=0)] = 8.0
+    epsilon: Annotated[float, Field(gt=0, le=1e6)] = 8.0
     """Most that all steps together may spend; smaller is more private, and noisier. Above 10 it is warned of."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     """Probability that the bound by epsilon does not hold; far below one over the number of training samples."""
