@@ -608,3 +608,23 @@ def test_ids_that_are_meant_to_differ_are_not_warned_of(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "isthmus"):
         read({"x": x, "y": y})
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [("unknown", "column 'age': is read as text, since 1 of 13 values are no numbers: 'unknown'"),
+     ("60,5", "column 'age': is read as text; if the comma in '60,5' is a decimal mark, set decimal: ','"),
+     ("61", None), ("061", None)],
+)  # fmt: skip
+def test_a_column_of_obs_that_is_text_for_one_cell_is_warned_of(tmp_path, caplog, odd, said):
+    ages = [*map(str, range(40, 52)), odd]
+    index = [f"s{i}" for i in range(13)]
+    obs = pd.DataFrame({"age": ages, "kind": [*"123456789abcd"], "code": [f"0{a}" for a in ages]}, index=index)
+    obs.to_csv(tmp_path / "obs.csv", sep=";")
+    x = pd.DataFrame({"a": 1.0}, index=index)
+    excel = obs.assign(age=[*range(40, 52), odd], code="x")
+    for table_of_obs in (tmp_path / "obs.csv", excel) if said else (tmp_path / "obs.csv",):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "isthmus"):
+            read({"x": x}, obs=table_of_obs)
+        assert (said in caplog.text and caplog.text.count("\n") == 1) if said else not caplog.text

@@ -164,7 +164,8 @@ def test_rare_and_unseen_classes_are_left_out_and_named(caplog):
     assert "'new' left out of the score" in caplog.text
 
 
-def test_tasks_that_cannot_be_are_recorded_with_a_reason():
+def test_tasks_that_cannot_be_are_recorded_with_a_reason(caplog):
+    caplog.set_level(logging.WARNING, logger="isthmus")
     z, labels = planted()
     odd = pd.DataFrame(
         {
@@ -179,6 +180,9 @@ def test_tasks_that_cannot_be_are_recorded_with_a_reason():
     assert table.empty
     assert [s["label"] for s in table.attrs["skipped"]] == list(odd)
     assert all(s["reason"] for s in table.attrs["skipped"])
+    assert (
+        caplog.text.count("every probe is left out") == odd.shape[1]
+    )  # a warning: what was asked for is not in the report
 
 
 def test_wide_representations_meet_the_logistic_learner_only(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +11,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from isthmus.data.numbers import MISSING, parsed
-from isthmus.errors import DataError
+from isthmus.data.numbers import COMMA, MISSING, parsed
+from isthmus.errors import DataError, listed
 
+log = logging.getLogger("isthmus.data")
 TRUTH = {"true": True, "TRUE": True, "True": True, "false": False, "FALSE": False, "False": False}
 LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
 INFINITE = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+MANY = 10
+"""With more distinct numbers a column is no column of classes."""
 
 
 def typed(cells: pd.Series, where: str, decimal: str = ".") -> pd.Series:
@@ -36,7 +41,19 @@ def typed(cells: pd.Series, where: str, decimal: str = ".") -> pd.Series:
             if bad := next((c for c in found if INFINITE.fullmatch(c)), None):
                 raise DataError("is infinite", where=f"{where}, column {cells.name!r}", met=bad)
             return _whole(pd.Series(numbers, cells.index, name=cells.name))
+        tell_nearly_numbers(found, f"{where}, column {cells.name!r}")
     return as_text(pd.Series(stripped, cells.index, dtype=object, name=cells.name))
+
+
+def tell_nearly_numbers(cells: Sequence[str], where: str) -> None:
+    """Warn of a column that is text for the sake of a few words, or of decimal commas."""
+    other = [c for c in cells if not NUMBER.fullmatch(c)]
+    numbers = set(cells) - set(other)
+    if other and len(set(cells)) > MANY and all(COMMA.fullmatch(c) for c in other):
+        log.warning("%s: is read as text; if the comma in %r is a decimal mark, set decimal: ','", where, other[0])
+    elif other and len(numbers) > MANY and 4 * len(other) <= len(cells) - len(other):
+        few = listed(dict.fromkeys(other))
+        log.warning("%s: is read as text, since %d of %d values are no numbers: %s", where, len(other), len(cells), few)
 
 
 def _whole(numbers: pd.Series) -> pd.Series:

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from isthmus.data.bombs import check_parquet, check_zip, damage
 from isthmus.data.numbers import of_frame
-from isthmus.data.obs import tidy, typed
+from isthmus.data.obs import tell_nearly_numbers, tidy, typed
 from isthmus.data.source import Source
 from isthmus.data.text import chosen, columns_of, labels_of, open_text, values_of
 from isthmus.errors import DataError, RecipeError, closest
@@ -107,7 +107,10 @@ def obs_frame(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     frame = frame.set_axis(cleaned(labels(frame.index), where, "row"))
     names = cleaned(labels(frame.columns), where, "column")
     _refuse_twice(names, where, "column")
-    return tidy(frame.set_axis(names, axis=1))
+    frame = frame.set_axis(names, axis=1)
+    for name in (n for n, kind in frame.dtypes.items() if kind.kind == "O"):
+        tell_nearly_numbers([str(v).strip() for v in frame[name].dropna()], f"{where}, column {name!r}")
+    return tidy(frame)
 
 
 def labels(index: pd.Index) -> list[str]:

@@ -160,7 +160,8 @@ def run_probes(
 
     def skip(reason: str, label: str, representation: str = "", learner: str = "") -> None:
         about = " of ".join(t for t in (learner, representation) if t) or "every probe"
-        log.info("label %r: %s is left out: %s", label, about, reason)
+        whole = not (learner or representation)
+        log.log(logging.WARNING if whole else logging.INFO, "label %r: %s is left out: %s", label, about, reason)
         skipped.append({"label": label, "representation": representation, "learner": learner, "reason": reason})
 
     for label in labels_train.columns:
