@@ -176,6 +176,13 @@ def test_blanks_and_ids_that_differ_in_case_are_warned_of(tmp_path, caplog):
     assert "differ from another in case only" in caplog.text
 
 
+def test_genes_that_became_dates_are_warned_of(tmp_path, caplog):
+    path = put(tmp_path, "x.csv", "id,1-Mar,2-Sep,HLA-A,1-Marx\ns1,1,2,3,4\n")
+    with caplog.at_level(logging.WARNING, "isthmus"):
+        read({"x": path})
+    assert "2 column names look like dates that Excel made of names, such as '1-Mar'" in caplog.text
+
+
 def test_columns_that_are_no_features(tmp_path):
     path = put(tmp_path, "x.csv", ",patient,note,a,b\nbar1,p1,hm,1,2\nbar2,p2,,3,4\nbar3,p2,,5,6\n")
     keys = {"path": str(path), "id_column": "patient", "drop": ["note"], "duplicates": "first"}

@@ -28,6 +28,8 @@ log = logging.getLogger("isthmus.data")
 EXCEL = (".xlsx", ".xls", ".xlsm")
 PARQUET = (".parquet", ".pq")
 FEATHER = (".feather", ".arrow")
+DATE = re.compile(r"[0-9]{1,2}-(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)")
+"""What a spreadsheet makes of MARCH1 and SEPT2, as a csv has it."""
 WHOLE = re.compile(r"(0|[1-9][0-9]*)\.0")
 
 
@@ -134,6 +136,10 @@ def cleaned(texts: list[str], where: str, what: str) -> pd.Index:
     changed = [t for t, s in zip(texts, stripped, strict=True) if t != s]
     if changed:
         log.warning("%s: blanks around %d %s names were removed, such as %r", where, len(changed), what, changed[0])
+    if dates := [s for s in stripped if len(s) < 7 and DATE.fullmatch(s)]:
+        log.warning(
+            "%s: %d %s names look like dates that Excel made of names, such as %r", where, len(dates), what, dates[0]
+        )
     if "" in stripped:
         number = stripped.index("") + 1
         raise DataError(f"{what} number {number} has no name", where=where, wanted="an id for every row and column")
