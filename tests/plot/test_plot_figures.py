@@ -192,6 +192,11 @@ class TestBenchmark:
         found = [a.get_title("left") for a in plot.benchmark(self.frame).axes]
         assert found == ["type · logistic", "type · svm", "age · ridge", "age · svm"]
 
+    def test_a_number_below_0_has_the_minus_of_the_axis(self):
+        found = texts(plot.benchmark(self.frame.assign(mean=-0.25)))
+        assert "\u22120.250" in found
+        assert "-0.250" not in found
+
     def test_dots_and_intervals_are_the_table(self):
         figure = plot.benchmark(self.frame)
         assert len(figure.axes) == 4

@@ -109,7 +109,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
             axes.plot([lower[k], upper[k]], [y, y], color=colour, linewidth=1.4)
         axes.plot(mean[k], y, "o", color=PAPER if baseline else colour, markeredgecolor=colour, markersize=4.5)
         place: Any = {"transform": axes.get_yaxis_transform(), "ha": "left", "va": "center", "fontsize": 7}
-        axes.text(1.02, y, f"{mean[k]:.3f}", color=MUTED if baseline else INK, **place)
+        axes.text(1.02, y, f"{mean[k]:.3f}".replace("-", "\u2212"), color=MUTED if baseline else INK, **place)
     axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6))
     axes.xaxis.set_major_locator(MaxNLocator(4))
 
