@@ -28,7 +28,7 @@ from isthmus.imputing.fold import Setting
 from isthmus.imputing.protocol import check_protocol
 from isthmus.imputing.recipe import parse_impute_recipe
 from isthmus.imputing.study import Study, missing, targets_of
-from isthmus.imputing.words import _choice, unfilled
+from isthmus.imputing.words import _choice, _mse, unfilled
 
 
 def test_an_interval_of_r2_may_lie_below_nought_and_one_of_accuracy_ends_there():
@@ -137,6 +137,13 @@ def test_a_table_that_does_not_vary_has_no_r2():
     said = _choice(Study("a", scores=scores, choices={"entries": Choice("mean", "mean", table, 1)}), "entries")
     assert said.startswith("For missing entries of a mean is taken: no R², since nothing varies, over what was hidden")
     assert "nan" not in said
+
+
+def test_errors_are_told_to_as_many_digits_as_tell_them_apart():
+    errors = pd.Series({"a": 1.0781, "b": 1.0792, "c": 1.31, "d": 1.31})
+    assert _mse(errors, "a", "b") == "MSE 1.078 against 1.079"
+    assert _mse(errors, "a", "c") == "MSE 1.08 against 1.31"
+    assert _mse(errors, "c", "d") == "MSE 1.31 against 1.31"
 
 
 # ---- methods as objects, masks as files

@@ -64,16 +64,19 @@ def _choice(s: Study, kind: str) -> str:
     text = f"For {what} {choice.method} is taken: {told} over what was hidden"
     if choice.method == choice.best:
         second = next((m for m in rows.index if m != choice.best), None)
-        rest = "" if second is None else f", MSE {_mse(rows, choice.method)} against {_mse(rows, second)} of {second}"
+        rest = "" if second is None else f", {_mse(rows['mse'], choice.method, second)} of {second}"
         return f"{text}{rest}."
     return (
-        f"{text}. {choice.best} has the smaller error (MSE {_mse(rows, choice.best)} against "
-        f"{_mse(rows, choice.method)}), which is within the spread over {choice.n} folds, so the simpler one stands."
+        f"{text}. {choice.best} has the smaller error ({_mse(rows['mse'], choice.best, choice.method)}), which is "
+        f"within the spread over {choice.n} folds, so the simpler one stands."
     )
 
 
-def _mse(rows: pd.DataFrame, method: str) -> str:
-    return f"{float(rows.at[method, 'mse']):.3g}"  # type: ignore[arg-type]
+def _mse(errors: pd.Series, one: str, other: str) -> str:
+    """Two errors to three digits, or to as many as tell them apart (at most six)."""
+    texts = ([f"{float(errors.loc[m]):.{digits}g}" for m in (one, other)] for digits in range(3, 7))
+    a, b = next((pair for pair in texts if pair[0] != pair[1]), (f"{float(errors.loc[one]):.3g}",) * 2)
+    return f"MSE {a} against {b}"
 
 
 def _covered(s: Study, kind: str, level: float) -> str:
