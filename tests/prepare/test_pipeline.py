@@ -104,6 +104,20 @@ def test_no_feature_in_common_is_an_error_with_examples():
     assert "'g0', 'g1', 'g2' and 7 more" in str(e.value)
 
 
+def test_features_written_otherwise_are_told_and_those_that_no_step_keeps_do_not_count(caplog):
+    pipeline = Pipeline(["log1p", {"top_variance": 6}]).fit(table(counts()), "rna")
+    unused = next(i for i in range(10) if f"g{i}" not in set(pipeline.features_inverse_))
+    loud = [f"G{i}" for i in range(10)]
+    with pytest.raises(DataError, match="'G0' and 'g0' look alike: write features in the same way everywhere"):
+        pipeline.transform(table(counts(), pd.Index(loud, dtype=object)))
+    with pytest.raises(DataError, match="training samples, of those in use"):
+        pipeline.transform(table(counts(), pd.Index([f"g{i}" if i == unused else n for i, n in enumerate(loud)])))
+    used = pipeline.features_inverse_[0]
+    pipeline.transform(table(counts(), pd.Index([used if n.lower() == used else n for n in loud], dtype=object)))
+    assert "are missing and count as unobserved, 5 of them in use" in caplog.text
+    assert "look alike: write features in the same way everywhere" in caplog.text
+
+
 def test_training_reads_present_rows_alone():
     x, present = counts(), np.arange(30) < 20
     x[20:] = 1e6

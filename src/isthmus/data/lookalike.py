@@ -48,7 +48,7 @@ def warn_of_lookalikes(tables: Mapping[str, pd.Index]) -> None:
         earlier |= dict.fromkeys(map(str, ids))
 
 
-def hint_of(ids: Iterable[str], others: Iterable[str]) -> str:
+def hint_of(ids: Iterable[str], others: Iterable[str], what: str = "ids") -> str:
     """What to do about ids none of which match but which look alike; nothing where they do not."""
     found = pairs(ids, others)
-    return f"{found[0][0]!r} and {found[0][1]!r} look alike: write ids in the same way everywhere" if found else ""
+    return f"{found[0][0]!r} and {found[0][1]!r} look alike: write {what} in the same way everywhere" if found else ""

@@ -189,7 +189,7 @@ def _others(summary: pd.DataFrame, duels: list[_Duel], title: str, model: str, r
     for name, by in ahead.items():
         means = " and ".join(f"{number(float(np.mean(v)))}{f' {unit}' if several else ''}" for unit, v in by.items())
         parts.append(f"{NAMES.get(name, name)} on {sum(map(len, by.values()))} of {total} (by {means} on average)")
-    return _Sentence(f"Further baselines score above {title}: {_joined(parts)}.", baseline_ahead=True)
+    return _Sentence(f"Further baselines score above {title} (not tested): {_joined(parts)}.", baseline_ahead=True)
 
 
 def _on_label(d: _Duel, title: str, reference: str, dimensions: int | None, place: str) -> str:

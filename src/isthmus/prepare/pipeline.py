@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from isthmus.data.images import Picture
+from isthmus.data.lookalike import hint_of
 from isthmus.data.table import Array, Table
 from isthmus.errors import DataError, ModelError, RecipeError, listed
 from isthmus.prepare import checks
@@ -272,27 +273,28 @@ class Pipeline:
                 hint=f"read it with orientation: samples_in_columns, in isthmus apply by\n"
                 f"--read {self.modality_}.orientation=samples_in_columns",
             )  # fmt: skip
-        if missing.all():
-            raise DataError(
-                "no feature in common with the training samples",
-                where=self.modality_,
-                met=listed(table.features),
-                wanted=listed(self.features_in_),
-            )
-        self._tell_missing(missing, len(table.features) - int((~missing).sum()))
+        if missing.any():
+            self._tell_missing(missing, table.features)
+        if extra := len(table.features) - int((~missing).sum()):
+            log.info("%s: left out %d features that training did not have", self.modality_, extra)
         return _columns(table.x, position), missing if missing.any() else None
 
-    def _tell_missing(self, missing: np.ndarray, extra: int) -> None:
-        if extra:
-            log.info("%s: left out %d features that training did not have", self.modality_, extra)
-        if missing.any():
-            gone = self.features_in_[missing]
-            every = any(s.rowwise for s in self.steps)
-            used = len(gone) if every else int(gone.isin(self.features_inverse_).sum())
-            log.warning(
-                "%s: %d of %d features are missing and count as unobserved, %d of them in use: %s",
-                *(self.modality_, len(gone), len(missing), used, listed(gone)),
-            )
+    def _tell_missing(self, missing: np.ndarray, features: pd.Index) -> None:
+        """A warning that names some of what is missing; an error where nothing of what is in use is there."""
+        every = any(s.rowwise for s in self.steps)
+        in_use = np.ones_like(missing) if every else self.features_in_.isin(self.features_inverse_)
+        hint = hint_of(features, self.features_in_, "features")
+        if missing[in_use].all():
+            raise DataError(
+                "no feature in common with the training samples" + ("" if missing.all() else ", of those in use"),
+                where=self.modality_, met=listed(features), wanted=listed(self.features_in_[in_use]), hint=hint,
+            )  # fmt: skip
+        gone = self.features_in_[missing]
+        log.warning(
+            "%s: %d of %d features are missing and count as unobserved, %d of them in use: %s%s",
+            *(self.modality_, len(gone), len(missing), int((missing & in_use).sum()), listed(gone)),
+            hint and f"; {hint}",
+        )
 
 
 class _Tail:
