@@ -234,7 +234,7 @@ BAD_TABLES = {
     "header only": ("sample,a,b\n", "a header but no rows"),
     "ragged": (text_of(RNA) + "s99,1,2\n", "rna.csv, row 42: has 3 cells where the header has 11"),
     "text": (with_cell("high"), "row 's04', column 'rna3': is no number; met 'high'"),
-    "decimal comma": (with_cell("1,5"), 'pass decimal=","'),
+    "decimal comma": (with_cell("1,5"), 'beside the path: decimal: ","'),
     "infinite": (with_cell("inf"), "row 's04', column 'rna3': is infinite"),
     "one sample twice": (text_of(pd.concat([RNA, RNA[:1]])), "1 sample id is not unique; met 's00'"),
     "one feature twice": (text_of(RNA).replace("rna1,", "rna0,", 1), "1 feature id is not unique; met 'rna0'"),

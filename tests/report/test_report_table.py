@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isthmus
-from isthmus.report.table import cell, raw, read_csv, save_csv, shown, to_csv
+from isthmus.report.table import Cell, cell, raw, read_csv, save_csv, shown, to_csv
 from isthmus.share.safety import _runs
 
 TEXTS = st.text() | st.text(alphabet="=+-@;\t\r\n '1ae,\"\uff1d")
@@ -61,6 +61,12 @@ def test_a_long_name_is_cut_and_kept_beside():
     found = cell("x" * 10_000)
     assert found.text == "x" * 59 + "…"
     assert 60 < len(found.whole) <= 500
+
+
+def test_a_sentence_is_not_cut_where_a_long_word_is():
+    why = "nmf: has values below 0, of which it can make nothing: leave out standardise for it"
+    assert cell(why) == Cell(why)
+    assert cell("x" * 80).whole == "x" * 80
 
 
 def test_the_first_rows_are_shown_by_column():

@@ -56,7 +56,7 @@ def refuse_cell(text: str, where: str, decimal: str = ".") -> DataError:
     """The error for a text in a column of numbers."""
     hint = ""
     if decimal == "." and COMMA.fullmatch(text.strip()):
-        hint = 'if the comma is a decimal mark, pass decimal=","'
+        hint = 'if the comma is a decimal mark, say so beside the path: decimal: ","'
     elif decimal == "," and "." in text:
         hint = 'the decimal mark was given as ","; is it "."?'
     elif not any(c.isdigit() for c in text):

@@ -150,7 +150,9 @@ def _one_column(data: bytes, separator: str, where: str) -> DataError:
     line = data[: data.index(b"\n")].decode("utf-8")
     name = CANDIDATES.get(separator, separator)
     other = max(CANDIDATES, key=lambda s: 0 if s == separator else line.count(s))
-    hint = f"the header has the {CANDIDATES[other]}: pass separator={other!r}" if other in line else ""
+    hint = ""
+    if other in line:
+        hint = f"the header has the {CANDIDATES[other]}: say so beside the path: separator: {other!r}"
     if line.startswith(("#", "!", "%")):
         hint = "the first line looks like a comment: take such lines out, so that the names of the columns come first"
     return DataError(f"has a single column when cut at the {name}", where=where, met=line, hint=hint)

@@ -14,7 +14,9 @@ import pandas as pd
 from isthmus.data.write import atomic
 from isthmus.plot.style import number, printable
 
-LONGEST_CELL = 60
+LONGEST_CELL, LONGEST_SENTENCE = 60, 240
+A_SENTENCE = 7
+"""Blanks from which on a text is a sentence, which breaks into lines."""
 FORMULA = "=@+\\-\uff1d\uff20\uff0b\uff0d"
 """What a spreadsheet takes for the beginning of a formula; the last four are the same at full width."""
 EDGE = re.compile(rf"((?:^|[;\t\r\n])\s*'*)(?=[{FORMULA}])")
@@ -92,7 +94,7 @@ def cell(value: object, form: str = "") -> Cell:
         return Cell("yes" if value else "no")
     if isinstance(value, int | float | np.integer | np.floating):
         return Cell(_number(float(value), form))
-    short = printable(value, LONGEST_CELL)
+    short = printable(value, LONGEST_SENTENCE if str(value).count(" ") >= A_SENTENCE else LONGEST_CELL)
     whole = printable(value, 500)
     return Cell(short, whole if whole != short else "")
 
