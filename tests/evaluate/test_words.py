@@ -93,7 +93,9 @@ def test_other_baselines_that_score_higher_are_named():
         ("umap", "cancer", 0.94, 0.0, 0.1),
     )  # fmt: skip
     lines = verdict(table, model="vae")
-    assert lines[0] == ("Further baselines score above the vae (not tested): the raw features on 1 of 1 label (by .030 on average).")
+    assert lines[0] == (
+        "Further baselines score above the vae (not tested): the raw features on 1 of 1 label (by .030 on average)."
+    )
 
 
 def test_worse_than_the_train_mean_is_said():
