@@ -275,7 +275,7 @@ ODD = {
     "one in train": (lambda t: t.iloc[[0, 30, 39]], "train: nothing varies over so few samples"),
     "six samples": (lambda t: t.iloc[[0, 1, 2, 3, 30, 39]], None),
     "constant feature": (lambda t: t.assign(rna0=1.0) if "rna0" in t else t, "constant or observed less than twice"),
-    "feature without values": (lambda t: t.assign(rna0=np.nan) if "rna0" in t else t, "1 features constant"),
+    "feature without values": (lambda t: t.assign(rna0=np.nan) if "rna0" in t else t, "1 feature constant"),
     "all constant": (lambda t: t * 0 + 1.0 if "rna0" in t else t, "10 features constant"),
     "sample without values": (
         lambda t: t.where(np.repeat(np.array(t.index != "s39")[:, None], t.shape[1], axis=1)) if "kind" not in t else t,

@@ -148,7 +148,7 @@ def ridgelines(z: np.ndarray, classes: pd.Series, names: list[str]) -> Figure:
             continue
         _ridges(axes, z[:, chosen[k]], groups)
         axes.set_title(printable(names[chosen[k]], 56 // columns), fontsize=8)
-        axes.set_title(f"η² {number(float(shares[chosen[k]]), 2)}", loc="right", fontsize=7, fontweight="normal")
+        axes.set_title(f"η² {shares[chosen[k]]:.2f}", loc="right", fontsize=7, fontweight="normal")
         axes.set_yticks(range(len(groups.names)))
         axes.set_yticklabels([printable(n, 16) for n in groups.names] if k % columns == 0 else [])
     return figure

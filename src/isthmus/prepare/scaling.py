@@ -110,4 +110,5 @@ def _scale(found: Moments, scale: np.ndarray) -> np.ndarray:
 def _idle(found: Moments) -> str:
     """A phrase about the features that have no scale."""
     idle = int(found.idle.sum())
-    return f"{idle} features constant or observed less than twice: scale 1" if idle else ""
+    what = "feature" if idle == 1 else "features"
+    return f"{idle} {what} constant or observed less than twice: scale 1" if idle else ""

@@ -39,9 +39,10 @@ def latent_section(
         caption = "How the test samples use the latent dimensions; coverage of d dimensions asks for 2^d samples."
         blocks.append(_table(latent, caption, "latent"))
     if not subsets.empty:
-        caption = "Left: how much of the embedding from all modalities is had from some, on test samples that have all"
-        right = "; right: what a classifier of full embeddings makes of it" if "auc" in subsets else ""
-        blocks.append(FigureBlock(retained(subsets), f"{caption}{right}. Hollow: all modalities.", "subsets"))
+        caption = "How much of the embedding from all modalities is had from some, on test samples that have all"
+        if "auc" in subsets:
+            caption += " (left), and what a classifier of full embeddings makes of it (right)"
+        blocks.append(FigureBlock(retained(subsets), f"{caption}. Hollow: all modalities.", "subsets"))
         blocks.append(_table(subsets, "The embedding from fewer modalities against that from all.", "subsets"))
     if not alignment.empty:
         caption = "The same test samples embedded by one modality and by another. FOSCTTM: 0 is perfect, 0.5 is chance."

@@ -18,7 +18,7 @@ N, VALUE = r"\d+", r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?"
 MESSAGES = (
     "", rf"dropped {N} of {N} features", rf"{N} columns in {N} levels", rf"total {VALUE}", rf"full width: {N} features",
     rf"{N} coordinates of {N} features", rf"{N} features without a value other than 0: scale 1",
-    rf"{N} features constant or observed less than twice: scale 1",
+    rf"{N} features? constant or observed less than twice: scale 1",
     rf"{N} features vary but have an interquartile range of 0: scale 1",
     rf"mean length {VALUE}(?:; dropped {N} genes without a length)?",
 )  # fmt: skip
