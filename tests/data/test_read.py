@@ -617,6 +617,15 @@ def test_ids_that_are_meant_to_differ_are_not_warned_of(tmp_path, caplog):
     assert not caplog.text
 
 
+def test_codes_of_digits_and_letters_are_no_numbers_gone_wrong(tmp_path, caplog):
+    codes = [*map(str, range(40, 90)), "4B", "J2", "L4", "7X"]
+    obs = put(tmp_path, "obs.csv", "id,site\n" + "".join(f"s{i},{c}\n" for i, c in enumerate(codes)))
+    x = put(tmp_path, "x.csv", "id,a\n" + "".join(f"s{i},{i}\n" for i in range(len(codes))))
+    with caplog.at_level(logging.WARNING, "isthmus"):
+        assert read({"x": x}, obs).obs["site"].tolist() == codes
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("odd", "said"),
     [("unknown", "column 'age': is read as text, since 1 of 13 values are no numbers: 'unknown'"),

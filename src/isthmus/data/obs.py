@@ -21,6 +21,8 @@ INFINITE = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 MANY = 10
 """With more distinct numbers a column is no column of classes."""
+FEW_WORDS = 3
+"""Among numbers so many different words may be remarks; more of them are codes, as of hospitals."""
 
 
 def typed(cells: pd.Series, where: str, decimal: str = ".") -> pd.Series:
@@ -51,7 +53,7 @@ def tell_nearly_numbers(cells: Sequence[str], where: str) -> None:
     numbers = set(cells) - set(other)
     if other and len(set(cells)) > MANY and all(COMMA.fullmatch(c) for c in other):
         log.warning("%s: is read as text; if the comma in %r is a decimal mark, set decimal: ','", where, other[0])
-    elif other and len(numbers) > MANY and 4 * len(other) <= len(cells) - len(other):
+    elif other and len(numbers) > MANY and 4 * len(other) <= len(cells) - len(other) and len(set(other)) <= FEW_WORDS:
         few = listed(dict.fromkeys(other))
         log.warning("%s: is read as text, since %d of %d values are no numbers: %s", where, len(other), len(cells), few)
 
