@@ -125,7 +125,7 @@ def _pairs(
         for row in rows.head(count).to_dict("records"):
             title = f"{row['rho']:+.2f}"
             if "rho_marginal" in row:
-                title += f" ({row['rho_marginal']:+.2f} as they stand)"
+                title += f" ({row['rho_marginal']:+.2f})"
             made.append((tables.x[row["x"]], tables.y[row["y"]], title.replace("-", "−")))
         return made
 

@@ -180,7 +180,8 @@ def _accepted(r: AssociateResults) -> Section:
     caption = "The accepted pairs, the smallest p first"
     blocks: list[Block] = [_listed(r, r.hits, caption, "hits", rows=25, whole="hits.parquet")]
     if r.pairs[0]:
-        blocks.append(_scattered(r, r.pairs[0], "The first accepted pairs, sample by sample", "pairs"))
+        beside = ", with rho (in brackets as the samples stand)" if "rho_marginal" in r.hits else ", with rho"
+        blocks.append(_scattered(r, r.pairs[0], f"The first accepted pairs, sample by sample{beside}", "pairs"))
     return Section("Accepted pairs", tuple(blocks))
 
 
